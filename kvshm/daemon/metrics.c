@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the writer knows, into the stats page; what the clients say, checked first. */
+#include <stdio.h>
+#include <string.h>
+
+#include "kvshm/base/atomic.h"
+#include "kvshm/base/clock.h"
+#include "kvshm/base/compiler.h"
+#include "kvshm/cache/cache.h"
+#include "kvshm/cache/scrub.h"
+#include "kvshm/daemon/daemon.h"
+#include "kvshm/daemon/writer.h"
+
+#define JUMP_MAX (1ull << 44) /* no honest counter grows by that much in a tick (16 TiB) */
+
+/* Counters restart with the daemon: what a client carries over a re-attach is its start, not ours. */
+void metrics_take_client(struct writer *w, struct session *s, bool is_first)
+{
+	struct queue *q = &s->q;
+
+	for (unsigned i = 0; i < KVSHM_CC_LAST; i++) {
+		uint64_t v = READ_ONCE(q->seg.hdr->counter[i]), grown = v - q->counter[i];
+
+		if (is_first || grown == 0) {
+			q->counter[i] = v;
+			continue;
+		}
+		if (v < q->counter[i] || grown > JUMP_MAX) {
+			w->counts.counters_rejected++;
+			continue;
+		}
+		q->counter[i] = v;
+		q->added[i] += grown;
+		w->counts.client[i] += grown;
+		w->is_busy = true;
+	}
+}
+
+/* A trace's clock says nothing of how long we take; a stamp of the future is a lie. */
+uint64_t metrics_time(struct writer *w, enum stat_hist h, uint64_t stamp_ns)
+{
+	uint64_t now_ns = clock_ns();
+
+	if (!stamp_ns || stamp_ns > now_ns || w->d->conf.lockstep)
+		return 0;
+	stat_hist_record(w->d->stats, h, now_ns - stamp_ns);
+	return now_ns - stamp_ns;
+}
+
+uint64_t metrics_op(struct writer *w, const struct kvshm_sqe *sqe)
+{
+	static const struct {
+		bool is_timed;
+		enum stat_hist hist;
+	} ops[KVSHM_OP_LAST] = {
+		[KVSHM_OP_ATTACH_NS] = { true, HIST_OP_ATTACH_NS }, [KVSHM_OP_GRANT] = { true, HIST_OP_GRANT },
+		[KVSHM_OP_RETURN] = { true, HIST_OP_RETURN }, [KVSHM_OP_COMMIT] = { true, HIST_OP_COMMIT },
+		[KVSHM_OP_DROP] = { true, HIST_OP_DROP },
+	};
+
+	if (sqe->op >= ARRAY_SIZE(ops) || !ops[sqe->op].is_timed)
+		return 0;
+	return metrics_time(w, ops[sqe->op].hist, sqe->stamp_ns);
+}
+
+static void publish_cache(struct writer *w)
+{
+	struct statpage *p = w->d->stats;
+	struct cache_counts c;
+
+	cache_count(w->cache, &c);
+	stat_set(p, METRIC_CAPACITY_BYTES, c.capacity_bytes);
+	stat_set(p, METRIC_FREE_BYTES, c.free_bytes);
+	stat_set(p, METRIC_GRANTED_BYTES, c.granted_bytes);
+	stat_set(p, METRIC_PUBLISHED_BYTES, c.published_bytes);
+	stat_set(p, METRIC_QUARANTINED_BYTES, c.quarantined_bytes);
+	stat_set(p, METRIC_RETIRED_BYTES, c.retired_bytes);
+	stat_set(p, METRIC_LARGEST_FREE_BYTES, c.largest_free_bytes);
+	stat_set(p, METRIC_GRANTED, c.granted);
+	stat_set(p, METRIC_PUBLISHED, c.published);
+	stat_set(p, METRIC_QUARANTINED, c.quarantined);
+	stat_set(p, METRIC_PUBLISHES, c.publishes);
+	stat_set(p, METRIC_DUPLICATES, c.duplicates);
+	stat_set(p, METRIC_DROPPED_FULL, c.dropped_full);
+	stat_set(p, METRIC_DROPPED_PARENT, c.dropped_parent);
+	stat_set(p, METRIC_DROPPED_INDEX, c.dropped_index);
+	stat_set(p, METRIC_DROPPED_BAD, c.dropped_bad);
+	stat_set(p, METRIC_EVICTIONS, c.evictions);
+	stat_set(p, METRIC_EVICTED_BYTES, c.evicted_bytes);
+	stat_set(p, METRIC_EVICTED_UNREAD, c.evicted_unread);
+	stat_set(p, METRIC_SCANS, c.scans);
+	stat_set(p, METRIC_VICTIMS_RESTORED, c.victims_restored);
+	stat_set(p, METRIC_RELOCATIONS, c.relocations);
+	stat_set(p, METRIC_DROPS, c.drops);
+	stat_set(p, METRIC_PINS, c.pins);
+	stat_set(p, METRIC_PINNED_BYTES, c.pinned_bytes);
+	stat_set(p, METRIC_TOUCHES, c.touches);
+	stat_set(p, METRIC_TOUCHES_STALE, c.touches_stale);
+	stat_set(p, METRIC_HINTS, c.hints);
+	stat_set(p, METRIC_HINTS_REFUSED, c.hints_refused);
+	stat_set(p, METRIC_HOLDS, c.holds);
+	stat_set(p, METRIC_HELD_BYTES, c.held_bytes);
+}
+
+static void publish_scrub(struct writer *w)
+{
+	struct statpage *p = w->d->stats;
+	struct scrub_counts n;
+
+	scrub_count(w->scrub, &n);
+	stat_set(p, METRIC_SCRUB_BLOCKS, n.blocks);
+	stat_set(p, METRIC_SCRUB_BYTES, n.bytes);
+	stat_set(p, METRIC_SCRUB_PASSES, n.passes);
+	stat_set(p, METRIC_CHECKSUM_FAILURES, n.failures);
+}
+
+static void publish_clients(struct writer *w)
+{
+	const uint64_t *cc = w->counts.client;
+	struct statpage *p = w->d->stats;
+
+	stat_set(p, METRIC_LOOKUPS, cc[KVSHM_CC_LOOKUPS]);
+	stat_set(p, METRIC_LOOKUP_BLOCKS, cc[KVSHM_CC_LOOKUP_BLOCKS]);
+	stat_set(p, METRIC_HIT_BLOCKS, cc[KVSHM_CC_HIT_BLOCKS]);
+	stat_set(p, METRIC_HIT_TOKENS, cc[KVSHM_CC_HIT_TOKENS]);
+	stat_set(p, METRIC_RESOLVE_SHORT, cc[KVSHM_CC_RESOLVE_SHORT]);
+	stat_set(p, METRIC_QUOTA_REFUSALS, cc[KVSHM_CC_QUOTA_REFUSALS]);
+	stat_set(p, METRIC_TOUCHES_DROPPED, cc[KVSHM_CC_TOUCHES_DROPPED]);
+	stat_set(p, METRIC_CLIENT_DROPPED, cc[KVSHM_CC_DROPPED_DEAD] + cc[KVSHM_CC_DROPPED_CREDIT]);
+	stat_set(p, METRIC_COUNTERS_REJECTED, w->counts.counters_rejected);
+}
+
+static void publish_own(struct writer *w)
+{
+	const struct main_counts *m = &w->d->counts;
+	struct statpage *p = w->d->stats;
+
+	stat_set(p, METRIC_SQES, w->counts.sqes);
+	stat_set(p, METRIC_SQES_REFUSED, w->counts.sqes_refused);
+	stat_set(p, METRIC_CQ_FULL, w->counts.cq_full);
+	stat_set(p, METRIC_COPY_IN_BYTES, w->counts.copy_in_bytes);
+	stat_set(p, METRIC_WAKEUPS, w->counts.wakeups);
+	stat_set(p, METRIC_EXTENTS, w->d->store.arena.nr_extents);
+	stat_set(p, METRIC_NAMESPACES, READ_ONCE(w->d->store.dir.sb->nr_ns));
+	stat_set(p, METRIC_STAGING_BYTES, READ_ONCE(m->staging_bytes));
+	stat_set(p, METRIC_SESSIONS, READ_ONCE(m->sessions));
+	stat_set(p, METRIC_ORPHANS, READ_ONCE(m->orphans));
+	stat_set(p, METRIC_ACCEPTS, READ_ONCE(m->accepts));
+	stat_set(p, METRIC_ATTACHES, READ_ONCE(m->attaches));
+	stat_set(p, METRIC_REFUSALS, READ_ONCE(m->refusals));
+	stat_set(p, METRIC_DETACHES, READ_ONCE(m->detaches));
+	stat_set(p, METRIC_DETACHES_BAD, READ_ONCE(m->detaches_bad));
+	stat_set(p, METRIC_DEATHS, READ_ONCE(m->deaths));
+	stat_set(p, METRIC_RELOADS, READ_ONCE(m->reloads));
+	stat_set(p, METRIC_RELOADS_FAILED, READ_ONCE(m->reloads_failed));
+	stat_set(p, METRIC_REAP_LAST_NS, READ_ONCE(m->reap_last_ns));
+	stat_set(p, METRIC_REAP_MAX_NS, READ_ONCE(m->reap_max_ns));
+	stat_set(p, METRIC_REAP_P99_NS, READ_ONCE(m->reap_p99_ns));
+}
+
+static void publish_session(struct writer *w, unsigned index)
+{
+	const struct session *s = w->known[index];
+	struct kvshm_stats_session e = { 0 };
+	const uint64_t *cc;
+	bool is_hostile;
+
+	if (s) {
+		cc = s->q.added;
+		e.state = s->q.is_serving ? 1 : s->is_orphan ? 3 : 2;
+		e.slot = s->slot;
+		e.pid = (uint32_t)s->peer.pid;
+		e.uid = s->peer.uid;
+		e.is_trusted = s->is_trusted;
+		e.quota_bytes = s->quota_bytes;
+		e.since_ns = s->since_ns;
+		e.grants = s->q.granted;
+		e.grant_bytes = s->q.granted_bytes;
+		e.lookups = cc[KVSHM_CC_LOOKUPS];
+		e.lookup_blocks = cc[KVSHM_CC_LOOKUP_BLOCKS];
+		e.hit_blocks = cc[KVSHM_CC_HIT_BLOCKS];
+		e.hit_tokens = cc[KVSHM_CC_HIT_TOKENS];
+		if (s->q.is_serving) {
+			e.sq_entries = sq_depth(&s->q.sq);
+			e.cq_entries = cq_depth(&s->q.cq);
+		}
+		e.commits = cc[KVSHM_CC_COMMITS];
+		e.dropped = cc[KVSHM_CC_DROPPED_DEAD] + cc[KVSHM_CC_DROPPED_CREDIT] +
+			    cc[KVSHM_CC_DROPPED_FULL];
+		memcpy(e.label, s->label, sizeof(e.label));
+		pin_set_file(w->d->store.pins, s->slot, &e.pinned_bytes, &e.pins, &is_hostile);
+	}
+	stat_session(w->d->stats, index, &e);
+}
+
+void metrics_publish(struct writer *w)
+{
+	publish_cache(w);
+	publish_scrub(w);
+	publish_clients(w);
+	publish_own(w);
+	for (unsigned i = 0; i < SESSION_MAX; i++) {
+		if (w->known[i] || w->is_listed[i])
+			publish_session(w, i);
+		w->is_listed[i] = w->known[i] != NULL;
+	}
+}
+
+void metrics_begin(struct writer *w)
+{
+	const struct store *st = &w->d->store;
+	uint64_t len = st->grow.extent_len ? st->grow.extent_len : 1, span = st->arena.span;
+	uint64_t more = st->grow.size > span ? (st->grow.size - span + len - 1) / len : 0;
+
+	stat_set(w->d->stats, METRIC_EXTENTS_WANTED, st->arena.nr_extents + more);
+	stat_set(w->d->stats, METRIC_MAX_BLOCKS, st->dir.max_blocks);
+	stat_set(w->d->stats, METRIC_STARTS, st->start_count);
+	stat_set(w->d->stats, METRIC_RECOVERED, (uint64_t)max_of(st->recovered, 0l));
+	metrics_publish(w);
+}

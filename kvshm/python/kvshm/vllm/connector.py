@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""connector.py - KvshmConnector: vLLM's calls, handed to one of the two halves
+
+Written for vLLM 0.32.  What vLLM calls in each step and layer does nothing unless there is something to
+do.  Where the cache cannot serve an engine, that is said once and the engine goes on without it.
+"""
+import os
+from typing import Any, Dict, Iterable, Optional, Set, Tuple
+
+import kvshm
+from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorBase_V1, KVConnectorRole
+from vllm.logger import init_logger
+from vllm.v1.metrics.cache_hit_source import CacheHitSource
+
+from .events import Events
+from .identity import space_of
+from .options import Options
+from .orders import Orders, Report, Space
+from .pieces import find_pieces
+from .scheduler import SchedulerHalf
+from .worker import WorkerHalf
+
+logger = init_logger("vllm.kvshm")
+NO_ORDERS = Orders()
+
+
+def why_not(vllm_config: Any, kv_cache_config: Any) -> Optional[str]:
+    """What of this engine the connector cannot serve, or None."""
+    cache, parallel = vllm_config.cache_config, vllm_config.parallel_config
+    if len(kv_cache_config.kv_cache_groups) != 1:
+        return f"{len(kv_cache_config.kv_cache_groups)} KV cache groups"
+    if (cache.hash_block_size or cache.block_size) != cache.block_size:
+        return f"hashes of {cache.hash_block_size} tokens for blocks of {cache.block_size}"
+    if parallel.decode_context_parallel_size > 1 or parallel.prefill_context_parallel_size > 1:
+        return "context parallelism"
+    return None
+
+
+def warn_at_start(vllm_config: Any) -> None:
+    if vllm_config.kv_transfer_config.kv_load_failure_policy != "recompute":
+        logger.warning("kvshm: kv_load_failure_policy is %r: a block that is lost while it is loaded ends its "
+                       "request with an error; set \"recompute\"",
+                       vllm_config.kv_transfer_config.kv_load_failure_policy)
+    kind = vllm_config.cache_config.prefix_caching_hash_algo
+    if kind.startswith("xxhash") and "PYTHONHASHSEED" not in os.environ:
+        logger.warning("kvshm: %s without PYTHONHASHSEED has a random seed: no other engine will hit what this one "
+                       "saves; set PYTHONHASHSEED, or use sha256_cbor", kind)
+
+
+class KvshmConnector(KVConnectorBase_V1):
+    _cache_hit_source = CacheHitSource.HOST
+
+    def __init__(self, vllm_config: Any, role: KVConnectorRole, kv_cache_config: Any) -> None:
+        super().__init__(vllm_config, role, kv_cache_config)
+        self.options = Options.parse(self._kv_transfer_config.kv_connector_extra_config)
+        self.scheduler: Optional[SchedulerHalf] = None
+        self.worker: Optional[WorkerHalf] = None
+        self.space: Optional[Space] = None
+        reason = why_not(vllm_config, kv_cache_config)
+        if role == KVConnectorRole.SCHEDULER:
+            warn_at_start(vllm_config)
+            if reason:
+                logger.warning("kvshm: cannot serve an engine with %s; it goes on without", reason)
+            client = None if reason else self.open_client("vllm scheduler")
+            if client:
+                self.scheduler = self.make_scheduler(client)
+        self.is_served = reason is None
+
+    def open_client(self, label: str) -> Optional[kvshm.Client]:
+        """One that finds a daemon that is not there yet."""
+        try:
+            return kvshm.open(self.options.socket, instance=self.options.instance, label=label, required=False)
+        except kvshm.Error as error:
+            logger.warning("kvshm: %s; the engine goes on without", error)
+            return None
+
+    def make_scheduler(self, client: kvshm.Client) -> SchedulerHalf:
+        tokens, events = self._vllm_config.cache_config.block_size, self._vllm_config.kv_events_config
+        half = SchedulerHalf(client, self.options, tokens,
+                             Events(tokens) if events and events.enable_kv_cache_events else None)
+        half.may_load = self._kv_transfer_config.is_kv_consumer
+        half.may_save = self._kv_transfer_config.is_kv_producer
+        return half
+
+    @property
+    def requires_kv_delivery(self) -> bool:
+        return False                    # a save that is lost is a miss later
+
+    # ---- worker --------------------------------------------------------------------------------------
+    def register_kv_caches(self, kv_caches: Dict[str, Any]) -> None:
+        if not self.is_served:
+            return
+        device = next(iter(kv_caches.values())).device
+        if device.type != "cpu":
+            logger.warning("kvshm: no path to the memory of %s yet; the engine goes on without", device)
+            return
+        rank = self._vllm_config.parallel_config.rank
+        client = self.open_client(f"vllm worker {rank}")
+        if client:
+            self.make_worker(client, kv_caches)
+
+    def make_worker(self, client: kvshm.Client, kv_caches: Dict[str, Any]) -> None:
+        nr_pages = self._kv_cache_config.num_blocks
+        pages = kvshm.Pages(find_pieces(kv_caches, nr_pages), nr_pages, kv_caches)
+        space = space_of(self._vllm_config, self._kv_cache_config, kv_caches, pages.page_len, self.options.model_id)
+        try:
+            ns = client.attach_ns(space.fingerprint, space.layout, space.block_len, space.block_tokens, space.label)
+        except (kvshm.Error, ValueError) as error:
+            logger.warning("kvshm: %s; the engine goes on without", error)
+            return
+        self.space = space
+        self.worker = WorkerHalf(client, self.options, ns, space.fingerprint, pages)
+        self.worker.link.look()
+
+    def get_handshake_metadata(self) -> Optional[Space]:
+        return self.space
+
+    def start_load_kv(self, forward_context: Any, **kwargs: Any) -> None:
+        if self.worker and (self._connector_metadata.loads or self.worker.flying):
+            self.worker.load(self._connector_metadata, forward_context.attn_metadata is None)
+
+    def wait_for_layer_load(self, layer_name: str) -> None:
+        """Loads of this step are done before it begins."""
+
+    def save_kv_layer(self, layer_name: str, kv_layer: Any, attn_metadata: Any, **kwargs: Any) -> None:
+        """Blocks are saved whole, at the end of the step."""
+
+    def wait_for_save(self) -> None:
+        if self.worker and self._connector_metadata.saves:
+            self.worker.save(self._connector_metadata)
+
+    def get_finished(self, finished_req_ids: Set[str]) -> Tuple[Optional[Set[str]], Optional[Set[str]]]:
+        return None, (self.worker.take_finished() or None) if self.worker else None
+
+    def get_block_ids_with_load_errors(self) -> Set[int]:
+        return self.worker.take_errors() if self.worker else set()
+
+    def build_connector_worker_meta(self) -> Optional[Report]:
+        return self.worker.take_report() if self.worker else None
+
+    # ---- scheduler -----------------------------------------------------------------------------------
+    def set_xfer_handshake_metadata_pp_aware(self, metadata: Dict[Tuple[int, int], Any]) -> None:
+        spaces = [space for _, space in sorted(metadata.items()) if isinstance(space, Space)]
+        if not self.scheduler or len(spaces) < self._vllm_config.parallel_config.world_size:
+            return                      # a worker is without: so are all
+        try:
+            self.scheduler.attach(spaces)
+        except kvshm.Error as error:
+            logger.warning("kvshm: %s; the engine goes on without", error)
+
+    def get_num_new_matched_tokens(self, request: Any, num_computed_tokens: int) -> Tuple[Optional[int], bool]:
+        if not self.scheduler:
+            return 0, False
+        try:
+            return self.scheduler.match(request, num_computed_tokens)
+        except Exception as error:      # a cache does not end its engine
+            self.go_without(error)
+            return 0, False
+
+    def update_state_after_alloc(self, request: Any, blocks: Any, num_external_tokens: int) -> None:
+        if self.scheduler:
+            self.scheduler.allocated(request, blocks.get_block_ids()[0] if num_external_tokens else [],
+                                     num_external_tokens)
+
+    def build_connector_meta(self, scheduler_output: Any) -> Orders:
+        if not self.scheduler:
+            return NO_ORDERS
+        orders = Orders(self.scheduler.take_loads())
+        try:
+            orders.saves = self.scheduler.saves(scheduler_output)
+        except Exception as error:
+            self.go_without(error)
+        return orders
+
+    def update_connector_output(self, connector_output: Any) -> None:
+        report = connector_output.kv_connector_worker_meta
+        if not self.scheduler or not report:
+            return
+        try:
+            self.scheduler.settle(report)
+        except Exception as error:
+            self.go_without(error)
+
+    def go_without(self, error: Exception) -> None:
+        logger.warning("kvshm: %s; the engine goes on without", error, exc_info=not isinstance(error, kvshm.Error))
+        self.scheduler.spaces = []
+
+    def on_new_request(self, request: Any) -> None:
+        if self.scheduler:
+            try:
+                self.scheduler.queued(request)
+            except Exception as error:
+                self.go_without(error)
+
+    def request_finished(self, request: Any, block_ids: Any) -> Tuple[bool, Optional[Dict[str, Any]]]:
+        if self.scheduler:
+            try:
+                self.scheduler.finished(request)
+            except Exception as error:
+                self.go_without(error)
+        return False, None
+
+    def take_events(self) -> Iterable[Any]:
+        events = self.scheduler.events if self.scheduler else None
+        return events.take() if events else ()
+
+    def reset_cache(self) -> Optional[bool]:
+        if not self.scheduler:
+            return None
+        is_done = self.scheduler.drop()
+        if is_done and self.scheduler.events:
+            self.scheduler.events.cleared()
+        return is_done
+
+    def shutdown(self) -> None:
+        if self.worker:
+            self.worker.shutdown()
+        if self.scheduler:
+            self.scheduler.client.close()

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""orders.py - what the two halves of the connector tell each other, pickled by vLLM"""
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Dict, List, Optional, Set
+
+from vllm.distributed.kv_transfer.kv_connector.v1.base import (
+    KVConnectorHandshakeMetadata, KVConnectorMetadata, KVConnectorWorkerMetadata)
+
+
+@dataclass(frozen=True)
+class Space(KVConnectorHandshakeMetadata):
+    """The namespace of one worker; what both halves attach."""
+
+    fingerprint: bytes
+    layout: bytes
+    block_len: int
+    block_tokens: int
+    label: str
+
+
+@dataclass
+class Load:
+    number: int
+    request: str
+    is_async: bool
+    pages: List[int]
+    exports: Dict[bytes, bytes]         # by fingerprint; of a prefix of the pages, or none at all
+
+
+@dataclass
+class Save:
+    number: int
+    pages: List[int]
+    keys: bytes                         # packed, one for each page
+    parent: Optional[bytes]
+    hint: int
+
+
+@dataclass
+class Orders(KVConnectorMetadata):
+    """One step's work for the workers."""
+
+    loads: List[Load] = field(default_factory=list)
+    saves: List[Save] = field(default_factory=list)
+
+
+@dataclass
+class Report(KVConnectorWorkerMetadata):
+    """What became of orders, by their numbers: how many workers say so.
+
+    A load is taken once; a save is taken when it stands on pins of the worker's own, and later done.
+    """
+
+    taken: "Counter[int]" = field(default_factory=Counter)
+    done: "Counter[int]" = field(default_factory=Counter)
+    failed: Set[int] = field(default_factory=set)       # by one worker at least
+
+    def __bool__(self) -> bool:
+        return bool(self.taken or self.done or self.failed)
+
+    def aggregate(self, other: "Report") -> "Report":
+        return Report(self.taken + other.taken, self.done + other.done, self.failed | other.failed)

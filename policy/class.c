@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* class.c - nodes by (parent, edge) in a small open table, and a memo of whole descents */
+#include "policy/class.h"
+
+#include <string.h>
+
+#include "kvshm/base/compiler.h"
+#include "kvshm/base/rand.h"
+#include "policy/hints.h"
+
+#define HINTS_TOLD 0x03e0ffffu		/* all but the gap and the flags */
+#define EDGE(level, value) ((uint32_t)(level) << 8 | (value))
+
+void class_init(struct class_tree *t)
+{
+	memset(t, 0, sizeof(*t));
+	memset(t->memo, 0xff, sizeof(t->memo));
+	t->nr = 1;
+}
+
+uint16_t class_child(struct class_tree *t, uint16_t parent, uint32_t edge)
+{
+	uint32_t i = (uint32_t)rand_mix((uint64_t)parent << 32 | edge) % CLASS_SLOTS;
+	uint16_t n;
+
+	for (; (n = t->slot[i]); i = (i + 1) % CLASS_SLOTS)
+		if (t->parent[n] == parent && t->edge[n] == edge)
+			return n;
+	if (t->nr == CLASS_MAX)
+		return parent;
+	n = (uint16_t)t->nr++;
+	t->parent[n] = parent;
+	t->edge[n] = edge;
+	t->slot[i] = n;
+	return n;
+}
+
+uint8_t class_use(uint8_t step, uint32_t dice)
+{
+	if (step >= CLASS_USES_MAX || (step >= CLASS_USES_ALL && dice & ((1u << (step - 2)) - 1)))
+		return step;
+	return (uint8_t)(step + 1);
+}
+
+/* Uses 1, 2-3, 4 and more. */
+static uint32_t uses_value(unsigned uses)
+{
+	return uses >= 4 ? 3 : uses >= 2 ? 2 : 1;
+}
+
+/* Turns 1, 2, 3-4, 5 and more. */
+static uint32_t turn_value(unsigned turn)
+{
+	return turn < 4 ? turn : 4;
+}
+
+static uint16_t descend(struct class_tree *t, unsigned uses, unsigned gap, uint32_t w)
+{
+	const struct hints h = hints_unpack(w);
+	const uint32_t value[] = {
+		uses_value(uses), h.stop, h.type, h.output ? 16u + (h.output - 1u) / 2 : 0, turn_value(h.turn),
+		(gap + 1) / 2, uses >= CLASS_USES_ALL ? uses - CLASS_USES_ALL + 1 : 0,
+	};
+	uint16_t n = 0;
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(value); i++)
+		if (value[i])
+			n = class_child(t, n, EDGE(i, value[i]));
+	return n;
+}
+
+/* What descend() tells apart: the session's gap in a hint word makes room for ours. */
+uint16_t class_of(struct class_tree *t, unsigned uses, unsigned gap, uint32_t hints)
+{
+	const uint32_t row = (hints & HINTS_TOLD) | (gap & 31) << 16, key = row | (uses & CLASS_USES_MAX) << 26;
+	struct class_memo *m = &t->memo[rand_mix(row) % CLASS_MEMO][uses & CLASS_USES_MAX];
+
+	if (m->key != key) {
+		m->node = descend(t, uses, gap & 31, hints);
+		m->key = key;
+	}
+	return (uint16_t)m->node;
+}
+
+uint16_t class_left(struct class_tree *t, uint16_t node)
+{
+	if (t->edge[node] >> 8 == CLASS_LEVEL_LEFT)
+		return node;
+	return class_child(t, node, EDGE(CLASS_LEVEL_LEFT, 1));
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * class.h - the back-off tree: which accesses are alike, coarse to fine
+ *
+ *   all -> uses so far -> stop reason -> request type -> output length -> turn -> the block's last gap -> many uses
+ *       -> left behind
+ *
+ * A hint that is missing is passed over, and costs only what it would have told.  A node is made when an
+ * access first needs it; when the tree is full, new accesses stay at the node above.
+ */
+#ifndef POLICY_CLASS_H
+#define POLICY_CLASS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CLASS_MAX 2048u			/* nodes */
+#define CLASS_USES_ALL 4u		/* steps up to here are counted one by one */
+#define CLASS_USES_MAX 7u		/* steps of uses: 1, 2, 3, and about 4, 8, 16, 32 */
+#define CLASS_SLOTS (4 * CLASS_MAX)
+#define CLASS_MEMO 1024u			/* rows */
+#define CLASS_LEVEL_MANY 6u
+#define CLASS_LEVEL_LEFT 7u		/* the last one */
+
+struct class_tree {
+	uint32_t nr;			/* nodes; 0 is the root, parents come before children */
+	uint16_t parent[CLASS_MAX];
+	uint32_t edge[CLASS_MAX];	/* level and value under the parent */
+	uint16_t slot[CLASS_SLOTS];	/* node of (parent, edge); 0: empty */
+	struct class_memo {
+		uint32_t key;		/* (uses, gap, hints) */
+		uint32_t node;
+	} memo[CLASS_MEMO][CLASS_USES_MAX + 1];	/* found before; a row by uses, as the parts of a path differ in nothing else */
+};
+
+/* Is the node one that only differs from its parent in having been used often? */
+static inline bool class_is_by_uses(const struct class_tree *t, uint32_t n)
+{
+	return n && t->edge[n] >> 8 == CLASS_LEVEL_MANY;
+}
+
+/* Is it one of blocks used once? */
+static inline bool class_is_first(const struct class_tree *t, uint32_t n)
+{
+	while (t->parent[n])
+		n = t->parent[n];
+	return t->edge[n] == 1;
+}
+
+void class_init(struct class_tree *t);
+/*
+ * The step after one use more: past the fourth by chance, twice as rare for each step, so that few bits count
+ * far.  Blocks of one path are given the same @dice and stay alike.  @step 0: never used.
+ */
+uint8_t class_use(uint8_t step, uint32_t dice);
+/*
+ * Find or make the node of a block at step @uses, last with @hints and @gap (hint_octave() of the
+ * half seconds; 0: its first use) after the use before.
+ */
+uint16_t class_of(struct class_tree *t, unsigned uses, unsigned gap, uint32_t hints);
+
+/* That of a block of @node which was left behind: the path above it was used and went on elsewhere. */
+uint16_t class_left(struct class_tree *t, uint16_t node);
+
+/* The node of (@parent, @edge), made when it is new; @parent if there is no room. */
+uint16_t class_child(struct class_tree *t, uint16_t parent, uint32_t edge);
+
+#endif

@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""LMCache's own server with kvshm as its L2, by LMCache's own client: its content outlives it."""
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from lmcachelib import NATIVE, PINNED, VENV, adapter_json, enter  # noqa: E402
+
+enter()
+
+from packagelib import BUILD, WithDaemon, until  # noqa: E402
+from lmcache.cli.commands.bench.server_bench.client import ServerBenchClient  # noqa: E402
+from lmcache.cli.commands.bench.server_bench.config import BenchConfig  # noqa: E402
+
+TOKENS, CHUNKS = 1024, 4
+START_S = 120
+
+
+def free_ports(nr):
+    sockets = [socket.socket() for _ in range(nr)]
+    for s in sockets:
+        s.bind(("127.0.0.1", 0))
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+class Server:
+    def __init__(self, adapter, folder):
+        self.port, http = free_ports(2)
+        self.log = open(os.path.join(folder, "lmcache.log"), "a+")
+        self.process = subprocess.Popen(
+            [os.path.join(VENV, "lmcache"), "server", "--host", "127.0.0.1", "--port", str(self.port), "--http-host", "127.0.0.1",
+             "--http-port", str(http), "--disable-metrics", "--l1-size-gb", "0.25", "--no-l1-use-lazy",
+             "--eviction-policy", "LRU", "--supported-transfer-mode", "engine_driven", "--l2-adapter", adapter],
+            env={**os.environ, "PYTHONPATH": os.path.join(BUILD, "python")}, stdin=subprocess.DEVNULL, stdout=self.log,
+            stderr=self.log, start_new_session=True)
+
+    def answers(self):
+        if self.process.poll() is not None:
+            raise RuntimeError("no LMCache server: " + self.said())
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def said(self):
+        self.log.seek(0)
+        return self.log.read()[-2000:]
+
+    def kill(self):
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class Restart(WithDaemon):
+    options = ("--size", "128M")
+
+    def serve(self, kind):
+        server = Server(adapter_json(self.daemon, kind), self.daemon.dir)
+        self.addCleanup(lambda: server.process.poll() is None and server.kill())
+        self.assertTrue(until(server.answers, START_S), server.said())
+        client = ServerBenchClient(BenchConfig(
+            rpc_url=f"tcp://127.0.0.1:{server.port}", http_url="", mode="cpu", transfer_mode="engine_driven", tp_size=1,
+            use_mla=False, num_tokens=TOKENS, kvcache_shape_spec="(2,256,16,2,64):float16:4", num_blocks=256, block_size=16),
+            lambda line: None)
+        client.start()
+        self.addCleanup(client.close)
+        return server, client
+
+    def published(self):
+        done = subprocess.run([os.path.join(BUILD, "kvshm"), "stat", "namespaces", "--json", "--socket", self.daemon.socket],
+                              capture_output=True, text=True, check=True)
+        return sum(row["put_blocks"] for row in json.loads(done.stdout)["rows"])
+
+    def check(self, kind):
+        server, client = self.serve(kind)
+        request = client.create_request(3, "first", "cold")
+        self.assertEqual((request.total_chunks, client.lookup(request).hit_chunks), (CHUNKS, 0))
+        wanted = client.compute_checksums(request, 0, request.num_full_tokens)
+        self.assertEqual(len(set(wanted)), CHUNKS)
+        self.assertTrue(client.store(request, 0, request.num_full_tokens).succeeded)
+        self.assertTrue(until(lambda: self.published() >= CHUNKS, 30), server.said())
+        server.kill()
+
+        server, client = self.serve(kind)
+        request = client.create_request(3, "second", "warm")
+        self.assertEqual(client.lookup(request).hit_chunks, CHUNKS, server.said())
+        client.zero_destination(request, 0, request.num_full_tokens)
+        self.assertNotEqual(client.compute_checksums(request, 0, request.num_full_tokens), wanted)
+        self.assertTrue(client.retrieve(request, 0, request.num_full_tokens).succeeded)
+        self.assertEqual(client.compute_checksums(request, 0, request.num_full_tokens), wanted)
+        client.end_session(request)
+        server.kill()
+
+    def test_a_server_that_was_killed_finds_its_content_again(self):
+        self.check(NATIVE)
+
+    def test_so_does_one_whose_locks_are_pins(self):
+        self.check(PINNED)
+
+
+if __name__ == "__main__":
+    unittest.main()

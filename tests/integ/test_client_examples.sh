@@ -1,0 +1,70 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The programs of Documentation/examples/ do what they say, against a private daemon.
+set -u
+. tests/lib/daemon.sh
+bin=$KVSHM_BUILD/examples
+dir=$TMPDIR/examples
+status=0
+
+say()
+{
+	if [ "$1" = 0 ]; then
+		echo "ok - $2"
+	else
+		echo "not ok - $2"
+		sed 's/^/# /' "$dir/log"
+		status=1
+	fi
+}
+
+for p in first put match get watch; do
+	[ -x "$bin/$p" ] || { echo "no $bin/$p"; exit 77; }
+done
+[ -x "$daemon_bin" ] || { echo "no $daemon_bin"; exit 77; }
+mkdir -p "$dir"
+head -c 1000000 /dev/urandom > "$dir/file"
+
+KVSHM_SOCKET=$dir/none "$bin/match" "$dir/file" 2> "$dir/err"
+[ $? = 1 ] && grep -q 'kvshm_open: No such file' "$dir/err"
+say $? "without a daemon an example says so and fails"
+
+start_daemon "$dir" || { say 1 "the daemon starts"; exit 1; }
+export KVSHM_SOCKET=$daemon_socket
+
+[ "$("$bin/first")" = "keys and values of 16 tokens" ]
+say $? "the first program finds what it put"
+
+if [ -f README.md ] && grep -q '^```c' README.md; then
+	sed -n '/^```c/,/^```/p' README.md | sed '/^```/d' > "$dir/readme.c"
+	grep -v SPDX Documentation/examples/first.c | cmp -s - "$dir/readme.c"
+	say $? "the README shows the first program as it is built"
+fi
+
+[ "$("$bin/match" "$dir/file" 2>/dev/null)" = "cached 0 of 16 blocks" ]
+say $? "a file that nobody put is a miss"
+[ "$("$bin/put" "$dir/file")" = "published 16 duplicate 0 dropped 0" ]
+say $? "put publishes a file"
+[ "$("$bin/match" "$dir/file" 2>/dev/null)" = "cached 16 of 16 blocks" ]
+say $? "match finds all of it"
+"$bin/get" "$dir/file" | cmp -s - "$dir/file"
+say $? "get gives the same bytes"
+[ "$("$bin/put" "$dir/file")" = "published 0 duplicate 16 dropped 0" ]
+say $? "a second put finds it there"
+
+# A prompt that shares its first half is served the first half.
+{ head -c 524288 "$dir/file"; echo another end; } > "$dir/half"
+[ "$("$bin/match" "$dir/half" 2>/dev/null)" = "cached 8 of 9 blocks" ]
+say $? "a file with the same beginning hits as far as that goes"
+
+"$bin/watch" "$dir/file" 200 > "$dir/watch" 2>&1 &
+watcher=$!
+wait_until 5 grep -q 'cached 16 of 16, daemon alive' "$dir/watch"
+stop_daemon "$dir" KILL
+wait_until 5 grep -q 'cached 16 of 16, daemon dead' "$dir/watch"
+say $? "watch hits while the daemon is dead"
+start_daemon "$dir"
+wait_until 10 sh -c "tail -n 1 '$dir/watch' | grep -q 'cached 16 of 16, daemon alive'"
+say $? "watch attaches again when it is back"
+kill "$watcher" && wait "$watcher" 2> /dev/null
+exit $status

@@ -1,0 +1,34 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The shipped units are understood by systemd and expose little.
+set -u
+units=$TMPDIR/units
+status=0
+
+command -v systemd-analyze > /dev/null || { echo "no systemd-analyze"; exit 77; }
+mkdir -p "$units"
+cp utils/dist/systemd/*.socket utils/dist/systemd/*.mount "$units"
+# where verify finds the programs
+for f in utils/dist/systemd/*.service; do
+	sed "s|/usr/sbin/kvshmd|$(realpath "$KVSHM_BUILD")/kvshmd|; s|/usr/bin/kvshm |$(realpath "$KVSHM_BUILD")/kvshm |" "$f" > "$units/${f##*/}"
+done
+
+check() { # SENTENCE COMMAND...
+	local sentence=$1
+	shift
+	if "$@" > "$TMPDIR/out" 2>&1; then
+		echo "ok - $sentence"
+	else
+		echo "not ok - $sentence"
+		sed 's/^/# /' "$TMPDIR/out"
+		status=1
+	fi
+}
+
+for unit in kvshm-events@main.service kvshmd@main.service kvshmd@main.socket 'run-kvshm\x2dhuge.mount' 'run-kvshm\x2dpins-main.mount'; do
+	check "$unit is understood" env SYSTEMD_UNIT_PATH="$units:" systemd-analyze --man=no verify "$unit"
+done
+for f in "$units"/*.service; do
+	check "${f##*/} exposes 2.5 of 10 at most" systemd-analyze security --offline=true --threshold=25 --no-pager "$f"
+done
+exit $status

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_hazard.c - bins of age, and who is inside */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+
+#include "policy/hazard.h"
+
+static void age_belongs_to_the_bin_that_begins_at_or_before_it(void **state)
+{
+	unsigned b;
+
+	(void)state;
+	for (b = 0; b < HAZARD_BINS; b++) {
+		assert_int_equal(hazard_bin((uint32_t)hazard_bin_low(b)), b);
+		if (b)
+			assert_int_equal(hazard_bin((uint32_t)hazard_bin_low(b) - 1), b - 1);
+		assert_true(hazard_bin_low(b + 1) > hazard_bin_low(b));
+	}
+	assert_int_equal(hazard_bin(UINT32_MAX), HAZARD_BINS - 1);
+}
+
+static int64_t sum(const int64_t *v)
+{
+	int64_t s = 0;
+
+	for (unsigned b = 0; b < HAZARD_BINS; b++)
+		s += v[b];
+	return s;
+}
+
+/* Entered at any time, left at any other: the counts find it again, however much it has been moved. */
+static void what_has_entered_is_counted_until_it_leaves(void **state)
+{
+	struct hazard *h = calloc(1, sizeof(*h));
+	struct class_tree *t = calloc(1, sizeof(*t));
+	const struct hazard_lot lots[] = {
+		{ .nr = 3, .weight = 7, .birth = 100 }, { .nr = 5, .weight = 2, .birth = 9000 },
+		{ .nr = 11, .weight = 1, .birth = 70000 },
+	};
+	int64_t blocks[HAZARD_BINS] = { 0 }, weights[HAZARD_BINS] = { 0 }, events = 0, used = 0;
+	unsigned i;
+
+	(void)state;
+	assert_non_null(h);
+	assert_non_null(t);
+	class_init(t);
+	hazard_init(h);
+	for (i = 0; i < 3; i++) {
+		hazard_advance(h, t, lots[i].birth);
+		hazard_enter(h, &lots[i]);
+	}
+	hazard_advance(h, t, 1000000);
+	hazard_alive_blocks(h, 0, blocks);
+	hazard_alive_weights(h, 0, weights);
+	assert_int_equal(sum(blocks), 19);
+	assert_int_equal(sum(weights), 42);
+	hazard_event(h, &lots[0], 1000000);
+	hazard_censor(h, &lots[1], 1000000);
+	hazard_event(h, &lots[2], 1000000);
+	for (i = 0; i < HAZARD_SLOTS_ALL; i++) {
+		assert_int_equal(h->node[0].alive[i].blocks, 0);
+		assert_int_equal(h->node[0].alive[i].weight, 0);
+	}
+	for (i = 0; i < HAZARD_BINS; i++) {
+		events += h->node[0].events[i].weight;
+		used += h->node[0].events[i].blocks;
+	}
+	assert_int_equal(events, 32);
+	assert_int_equal(used, 14);
+	assert_int_equal(sum(h->node[0].censored), 10);
+	free(t);
+	free(h);
+}
+
+/* Who is alive is known by slots, the late by their age: they may seem to have come after they were last seen. */
+static void estimates_of_late_entries_are_probabilities(void **state)
+{
+	struct hazard *h = calloc(1, sizeof(*h));
+	struct class_tree *t = calloc(1, sizeof(*t));
+	unsigned b;
+
+	(void)state;
+	assert_non_null(h);
+	assert_non_null(t);
+	class_init(t);
+	hazard_init(h);
+	for (uint32_t now = 1000; now < 60000; now += 977) {
+		const struct hazard_lot late = { .nr = 100, .weight = 65535, .birth = now - 700 };
+		const struct hazard_lot soon = { .nr = 3, .weight = 65535, .birth = now - 700 };
+
+		hazard_advance(h, t, now);
+		hazard_enter(h, &soon);
+		hazard_event(h, &soon, now);
+		hazard_enter_late(h, &late, now);
+		hazard_estimate(h, t);
+		for (b = 0; b < HAZARD_BINS; b++)
+			assert_true(h->prob[0][b] > 0 && h->prob[0][b] <= 1);
+	}
+	free(t);
+	free(h);
+}
+
+/* Ten come back at once; a hundred more come in from another class at an age that none of those reached. */
+static void late_entries_tell_nothing_of_younger_ages(void **state)
+{
+	const struct hazard_lot early = { .nr = 10, .weight = 65535, .birth = 70000 };
+	const struct hazard_lot late = { .nr = 100, .weight = 65535, .birth = 0 };
+	struct hazard *h = calloc(1, sizeof(*h));
+	struct class_tree *t = calloc(1, sizeof(*t));
+	double before;
+
+	(void)state;
+	assert_non_null(h);
+	assert_non_null(t);
+	class_init(t);
+	hazard_init(h);
+	hazard_advance(h, t, 70000);
+	hazard_enter(h, &early);
+	hazard_event(h, &early, 70010);
+	hazard_estimate(h, t);
+	before = h->prob[0][0];
+	hazard_enter_late(h, &late, 70010);
+	hazard_censor(h, &late, 90000);
+	hazard_estimate(h, t);
+	assert_true(h->prob[0][0] > before * 0.999 && h->prob[0][0] < before * 1.001);
+	/* and of those that they did reach: nobody came back */
+	assert_true(h->prob[0][hazard_bin(80000)] < 0.01);
+	free(t);
+	free(h);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(age_belongs_to_the_bin_that_begins_at_or_before_it),
+		cmocka_unit_test(what_has_entered_is_counted_until_it_leaves),
+		cmocka_unit_test(estimates_of_late_entries_are_probabilities),
+		cmocka_unit_test(late_entries_tell_nothing_of_younger_ages),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

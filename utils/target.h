@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * target.h - which daemon a command looks at, and whether it lives
+ *
+ * Tools read shared memory only, so all of this works while the daemon hangs or is dead.
+ */
+#ifndef UTILS_TARGET_H
+#define UTILS_TARGET_H
+
+#include <stddef.h>
+
+#include "kvshm/stats/events.h"
+#include "kvshm/stats/statpage.h"
+
+struct target {
+	const char *instance;		/* NULL: "main" */
+	const char *socket;		/* NULL: $KVSHM_SOCKET, the user's, the system's */
+};
+
+enum target_state {
+	TARGET_RUNNING,
+	TARGET_DEAD,
+	TARGET_STOPPED,			/* SIGSTOP, debugger, freezer */
+	TARGET_SILENT,			/* no heartbeat for 2 s */
+};
+
+/**
+ * target_open() - find and map the statistics page
+ * Prints why not to stderr.  Return: EXIT_FINE with @ret_p, else the exit status.
+ */
+int target_open(const struct target *t, struct statpage **ret_p);
+
+/* Map the ring of events that lies beside the page.  Return: as events_open(); -ENOENT no instance. */
+int target_events(const struct target *t, struct event_ring **ret_r);
+
+/**
+ * target_state() - is the daemon of this page alive?
+ * Same PID namespace: /proc says at once.  Otherwise the heartbeat is watched, 2 s at most.
+ */
+enum target_state target_state(const struct statpage *p);
+
+/* The page kind in use by the daemon of @socket, "unknown" without one; @buf of KVSHM_STATS_TEXT_LEN. */
+const char *target_page_kind(const char *socket, char *buf);
+
+/* "running", "dead", "stopped", "not responding". */
+const char *target_state_name(enum target_state s);
+
+/* Exit status that belongs to a state: EXIT_FINE, EXIT_DEAD, EXIT_HUNG. */
+int target_exit(enum target_state s);
+
+/* "1.5 GiB", "612 KiB", "0 B"; @buf of 16 bytes. */
+const char *human_bytes(unsigned long long bytes, char *buf);
+
+#endif

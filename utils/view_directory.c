@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * view_directory.c - what only the directory knows: blocks by namespace, extents by node
+ *
+ * The directory is mapped read-only, which takes the daemon's user; who may not look is told so.  It is
+ * a wire: every number of it is checked before it is used, and what it says may change meanwhile.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kvshm/arena/backing.h"
+#include "kvshm/arena/block.h"
+#include "kvshm/arena/directory.h"
+#include "kvshm/arena/namespace.h"
+#include "kvshm/base/atomic.h"
+#include "kvshm/base/compiler.h"
+#include "utils/views.h"
+
+static int open_directory(struct table *t, const struct snapshot *now, struct directory *ret_dir)
+{
+	char path[KVSHM_STATS_TEXT_LEN + 16];
+	int fd, ret;
+
+	snprintf(path, sizeof(path), "%s/directory", now->text[KVSHM_TEXT_MEMORY_DIR]);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	ret = fd < 0 ? -errno : directory_attach(fd, false, ret_dir);
+	if (fd >= 0)
+		close(fd);
+	if (ret < 0)
+		table_note(t, "%s: %s", path, ret == -EACCES ? "this view needs the daemon's user" : strerror(-ret));
+	return ret;
+}
+
+struct ns_sum {
+	uint64_t blocks, bytes, tokens;
+};
+
+static void add_up(const struct directory *dir, struct ns_sum *sum)
+{
+	for (uint32_t id = 1; id <= dir->max_blocks; id++) {
+		const struct kvshm_desc *d = &dir->desc[id];
+		const struct kvshm_ns_entry *e;
+		uint32_t ns;
+
+		if (state_of(READ_ONCE(d->state)) != KVSHM_BLOCK_PUBLISHED)
+			continue;
+		ns = READ_ONCE(d->ns);
+		e = ns_entry(dir, ns);
+		if (!e)
+			continue;
+		sum[ns].blocks++;
+		sum[ns].bytes += READ_ONCE(d->length);
+		sum[ns].tokens += READ_ONCE(d->tokens) ? READ_ONCE(d->tokens) : e->block_tokens;
+	}
+}
+
+/* A label comes from a client. */
+static void label_of(const struct kvshm_ns_entry *e, char *buf)
+{
+	unsigned i;
+
+	for (i = 0; i < sizeof(e->label) && e->label[i]; i++)
+		buf[i] = (char)(isprint(e->label[i]) ? e->label[i] : '?');
+	buf[i] = 0;
+}
+
+/* @e, @sum: NULL where nobody may look. */
+static void add_ns(struct table *t, const struct snapshot *now, uint32_t ns, const struct kvshm_ns_entry *e,
+		   const struct ns_sum *sum)
+{
+	const struct kvshm_stats_use *use = ns < KVSHM_STATS_NS ? &now->use[stat_use_ns(ns)] : NULL;
+	struct cell *row = table_row(t);
+	char label[sizeof(e->label) + 1];
+
+	row[0].u = ns;
+	if (e) {
+		row[1].u = sum->blocks;
+		row[2].u = sum->bytes;
+		if (now->metric[METRIC_CAPACITY_BYTES])
+			row[3].d = (double)sum->bytes / (double)now->metric[METRIC_CAPACITY_BYTES];
+		label_of(e, label);
+		cell_text(&row[10], label);
+		row[11].u = e->uid;
+		row[12].u = e->block_len;
+		row[13].u = e->block_tokens;
+		row[14].u = sum->tokens;
+	}
+	if (use) {
+		view_use(&row[4], use, now->prefill_rate);
+		row[15].u = use->evicted_blocks;
+		row[16].u = use->dropped_blocks;
+	}
+}
+
+static int add_from_directory(struct table *t, const struct snapshot *now)
+{
+	const struct kvshm_ns_entry *e;
+	struct directory dir;
+	struct ns_sum *sum;
+
+	if (open_directory(t, now, &dir) < 0)
+		return -1;
+	sum = calloc(dir.max_ns + 1, sizeof(*sum));
+	if (sum)
+		add_up(&dir, sum);
+	for (uint32_t ns = 1; sum && (e = ns_entry(&dir, ns)); ns++)
+		add_ns(t, now, ns, e, &sum[ns]);
+	free(sum);
+	directory_detach(&dir);
+	return 0;
+}
+
+static void add_from_page(struct table *t, const struct snapshot *now)
+{
+	for (uint32_t ns = 1; ns < KVSHM_STATS_NS; ns++) {
+		const struct kvshm_stats_use *use = &now->use[stat_use_ns(ns)];
+
+		if (use->hit_blocks || use->put_blocks || use->evicted_blocks || use->dropped_blocks)
+			add_ns(t, now, ns, NULL, NULL);
+	}
+}
+
+void view_namespaces(struct table *t, const struct snapshot *now, const struct snapshot *before)
+{
+	static const struct column columns[] = {
+		{ "namespace", "NS", CELL_COUNT, 5, false },
+		{ "blocks", "BLOCKS", CELL_COUNT, 10, false },
+		{ "published_bytes", "PUBLISHED", CELL_BYTES, 9, false },
+		{ "arena_ratio", "OF ALL%", CELL_RATIO, 7, false },
+		VIEW_USE_COLUMNS,
+		{ "label", "LABEL", CELL_TEXT, 14, false },
+		{ "uid", "UID", CELL_COUNT, 6, true },
+		{ "block_bytes", "BLOCK", CELL_BYTES, 9, true },
+		{ "block_tokens", "TOKENS", CELL_COUNT, 6, true },
+		{ "tokens", "ALL TOKENS", CELL_COUNT, 12, true },
+		{ "evicted_blocks", "EVICTED", CELL_COUNT, 10, true },
+		{ "dropped_blocks", "DROPPED", CELL_COUNT, 9, true },
+	};
+
+	(void)before;
+	table_begin(t, "namespaces", columns, ARRAY_SIZE(columns));
+	if (add_from_directory(t, now) < 0)
+		add_from_page(t, now);
+	if (now->use[0].hit_blocks || now->use[0].put_blocks)
+		add_ns(t, now, 0, NULL, NULL);
+	table_note(t, "FOUND%%: of what was found or put%s", now->use[0].put_blocks ? "; 0: all that have a higher number" : "");
+}
+
+void view_numa(struct table *t, const struct snapshot *now, const struct snapshot *before)
+{
+	static const struct column columns[] = {
+		{ "extent", "EXTENT", CELL_COUNT, 6, false },
+		{ "node", "NODE", CELL_COUNT, 4, false },
+		{ "number", "NUMBER", CELL_COUNT, 6, false },
+		{ "extent_bytes", "BYTES", CELL_BYTES, 9, false },
+		{ "page_kind", "PAGES", CELL_TEXT, 20, false },
+	};
+	struct directory dir;
+	uint32_t nr;
+
+	(void)before;
+	table_begin(t, "numa", columns, ARRAY_SIZE(columns));
+	if (open_directory(t, now, &dir) < 0)
+		return;
+	nr = min_of(READ_ONCE(dir.sb->nr_extents), dir.max_extents);
+	for (uint32_t i = 0; i < nr; i++) {
+		struct cell *row = table_row(t);
+
+		row[0].u = i;
+		row[1].u = dir.extent[i].node;
+		row[2].u = dir.extent[i].number;
+		row[3].u = dir.extent[i].len;
+		cell_text(&row[4], backing_kind_name(dir.extent[i].page_kind));
+	}
+	directory_detach(&dir);
+	table_note(t, "use and spill by node are not counted in this build");
+}
