@@ -246,6 +246,26 @@ __crash void crash_nap(uint64_t ns)
 }
 
 /*
+ * Descriptors of a daemon at rest: the fewest seen, once none has gone for a while.  A session that was just closed
+ * and a file that is being saved would make a base too large, under which as many could leak unseen.
+ */
+__crash unsigned crash_fds_base(const struct crash_instance *in)
+{
+	const unsigned still_ms = 300;
+	unsigned base = crash_daemon_fds(in), quiet, now;
+
+	for (quiet = 0; quiet < still_ms; quiet++) {
+		crash_nap(1000000);
+		now = crash_daemon_fds(in);
+		if (now < base) {
+			base = now;
+			quiet = 0;
+		}
+	}
+	return base;
+}
+
+/*
  * Descriptors of the daemon past @base, once they are as few as they will be.  Pin files go first: the
  * descriptors of a session, and of connections whose client died in the backlog, are closed a moment later.
  */

@@ -372,7 +372,7 @@ int main(int argc, char **argv)
 	sigaction(SIGALRM, &sa, NULL);
 	reap_ns = calloc(2 * points + 64, sizeof(*reap_ns));
 	prepare();
-	fds = crash_daemon_fds(&in);
+	fds = crash_fds_base(&in);
 	for (p = 0; p < NR_PHASES; p++)
 		measure(p);
 	crash_wait_base(&in, 1, 2000000000);

@@ -284,7 +284,7 @@ int main(int argc, char **argv)
 	life_us = crash_option(argc, argv, "--life-us", 8000);
 	rand_init(&rnd, crash_option(argc, argv, "--seed", 1));
 	judge = prepare(&ns);
-	fds = crash_daemon_fds(&in);
+	fds = crash_fds_base(&in);
 	start = clock_ns();
 	storm(judge, ns, kills);
 	for (i = 0; i < nr_clients; i++) {
