@@ -67,7 +67,8 @@ int bench_open(const struct bench_options *o, struct jdoc *j, unsigned long bloc
 		private_daemon_stop(t.daemon);
 		return EXIT_DEAD;
 	}
-	jdoc_page_kind(j, target_page_kind(socket, pages));
+	ret = target_text(&(struct target){ .socket = socket }, KVSHM_TEXT_PAGES, pages);
+	jdoc_page_kind(j, ret < 0 ? "unknown" : pages);
 	*ret_t = t;
 	return EXIT_FINE;
 }

@@ -8,7 +8,6 @@
  * run: what a plain binary search could not beat.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,18 +126,7 @@ static void counted(struct kvshm *k, uint32_t ns, void *arg)
 
 static int map_directory(const struct bench_target *t, struct directory *ret_d)
 {
-	char path[256];
-	int fd, ret;
-
-	if (!t->daemon)
-		return -ENOENT;
-	snprintf(path, sizeof(path), "%s/directory", private_daemon_dir(t->daemon));
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	ret = directory_attach(fd, false, ret_d);
-	close(fd);
-	return ret;
+	return t->daemon ? directory_open(private_daemon_dir(t->daemon), ret_d) : -ENOENT;
 }
 
 static uint64_t messages(struct kvshm *k)

@@ -2,11 +2,9 @@
 /* drop.c - remove the blocks of a namespace, after a bad model push */
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <kvshm/kvshm.h>
 
@@ -75,22 +73,13 @@ static void list(const struct directory *dir)
  */
 static int open_directory(const struct target *t, struct directory *ret_dir)
 {
-	char path[KVSHM_STATS_TEXT_LEN + 16];
-	struct statpage *p;
-	size_t at;
-	int fd, ret = target_open(t, &p);
+	char dir[KVSHM_STATS_TEXT_LEN];
+	int ret = target_memory_dir(t, dir);
 
 	if (ret)
 		return ret;
-	stat_get_text(p, KVSHM_TEXT_MEMORY_DIR, path);
-	statpage_destroy(p);
-	at = strlen(path);
-	snprintf(path + at, sizeof(path) - at, "/directory");
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	ret = fd < 0 ? -errno : directory_attach(fd, false, ret_dir);
-	if (fd >= 0)
-		close(fd);
-	return ret < 0 ? report(path, ret) : EXIT_FINE;
+	ret = directory_open(dir, ret_dir);
+	return ret < 0 ? report(dir, ret) : EXIT_FINE;
 }
 
 static int list_ns(const struct target *t)

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "ipc/instance.h"
 #include "kvshm/base/clock.h"
 #include "kvshm/base/compiler.h"
 
@@ -70,27 +69,12 @@ void feed_begin_again(struct feed *f, const char *reason)
 
 /* ---- which daemon -------------------------------------------------------------------------------------- */
 
-static int memory_dir(const struct target *t, char dir[KVSHM_STATS_TEXT_LEN])
-{
-	struct statpage *p;
-	char path[512];
-	int ret = instance_stats(t->socket, t->instance, path, sizeof(path));
-
-	if (ret == 0)
-		ret = statpage_open(path, &p);
-	if (ret < 0)
-		return ret;
-	stat_get_text(p, KVSHM_TEXT_MEMORY_DIR, dir);
-	statpage_destroy(p);
-	return 0;
-}
-
 /* The mirror of the daemon of @ring.  Return: 0; -EAGAIN it is not at work yet, -errno. */
 static int open_mirror(const struct feed *f, const struct event_ring *ring, struct mirror **ret_m)
 {
 	char dir[KVSHM_STATS_TEXT_LEN];
 	struct mirror *m;
-	int ret = memory_dir(&f->target, dir);
+	int ret = target_text(&f->target, KVSHM_TEXT_MEMORY_DIR, dir);
 
 	if (ret == 0)
 		ret = mirror_open(dir, &m);

@@ -36,13 +36,6 @@ static bool is_there(const struct listen *l, const struct event_ring *r, const s
 	return is_same;
 }
 
-static uint64_t first_event(const struct listen *l, const struct event_ring *r)
-{
-	const uint64_t next = events_next(r);
-
-	return !l->with_held ? next : next > KVSHM_EVENTS_NR ? next - KVSHM_EVENTS_NR : 0;
-}
-
 static void say_begin(const struct listen *l)
 {
 	if (l->is_quiet)
@@ -71,7 +64,7 @@ static int take_events(struct listen *l, const struct event_ring *r, uint64_t *n
 static int follow(struct listen *l, const struct event_ring *r, const struct statpage *page, struct hear *h)
 {
 	const uint64_t begin = clock_ns(), end = l->seconds > 0 ? begin + (uint64_t)(l->seconds * 1e9) : UINT64_MAX;
-	uint64_t next = first_event(l, r), now, look = begin;
+	uint64_t next = l->with_held ? events_oldest(r) : events_next(r), now, look = begin;
 	int ret = 0;
 
 	/* Who reads this knows that whatever he does from now on is heard. */

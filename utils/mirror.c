@@ -18,11 +18,8 @@
 #include "utils/mirror.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "kvshm/arena/block.h"
 #include "kvshm/arena/directory.h"
@@ -41,16 +38,11 @@ struct mirror {
 int mirror_open(const char *path, struct mirror **ret_m)
 {
 	struct mirror *m = calloc(1, sizeof(*m));
-	char file[600];
-	int fd, ret;
+	int ret;
 
 	if (!m)
 		return -ENOMEM;
-	snprintf(file, sizeof(file), "%s/directory", path);
-	fd = open(file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	ret = fd < 0 ? -errno : directory_attach(fd, false, &m->dir);
-	if (fd >= 0)
-		close(fd);
+	ret = directory_open(path, &m->dir);
 	if (ret < 0)
 		goto err_free;
 	/* Pages of it are made as blocks are told. */

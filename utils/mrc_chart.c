@@ -27,11 +27,8 @@ static double y_of(double ratio)
 static void card(const struct mrc_watch_curve *c, uint64_t capacity_bytes, FILE *out)
 {
 	const double with = 1 + (double)MRC_WATCH_MORE_BYTES / (double)capacity_bytes;
-	double now = 0;
+	const double now = c->ratio[MRC_WATCH_AS_IS];
 
-	for (unsigned i = 0; i < MRC_WATCH_POINTS; i++)
-		if (mrc_watch_sizes[i] <= 1)
-			now = c->ratio[i];
 	fprintf(out, "<div class=\"card\"><span class=\"dim\">namespace %u, of %" PRIu64 " blocks asked</span>"
 		"<b>+64 GiB would give %+.1f points</b>"
 		"<svg class=\"chart\" viewBox=\"0 0 %g %g\" preserveAspectRatio=\"none\" role=\"img\">"

@@ -24,7 +24,7 @@ struct watched {
 struct mrc_watch {
 	struct target target;
 	struct event_ring *ring;	/* NULL: none there */
-	uint64_t start, next;		/* of the ring */
+	uint64_t next;			/* event of the ring */
 	uint64_t opened_ns, reckoned_ns;
 	struct hear *hear;
 	struct watched *ns;		/* [NS_MAX] */
@@ -33,7 +33,7 @@ struct mrc_watch {
 	unsigned nr_curves;
 };
 
-const double mrc_watch_sizes[MRC_WATCH_POINTS] = { 0.125, 0.25, 0.5, 1, 2, 4, 8, 16 };
+const double mrc_watch_sizes[MRC_WATCH_POINTS] = { 0.125, 0.25, 0.5, [MRC_WATCH_AS_IS] = 1, 2, 4, 8, 16 };
 
 /* Return: 0, -1 no memory. */
 static int reckon(const struct mrc_watch *w, unsigned ns, struct mrc_watch_curve *ret_c)
@@ -113,14 +113,13 @@ static void look_for_ring(struct mrc_watch *w)
 	w->opened_ns = now_ns;
 	if (target_events(&w->target, &r) < 0)
 		return;
-	if (w->ring && events_start(r) == w->start) {
+	if (w->ring && events_start(r) == events_start(w->ring)) {
 		events_close(r);
 		return;
 	}
 	forget(w);
 	w->ring = r;
-	w->start = events_start(r);
-	w->next = events_next(r) > KVSHM_EVENTS_NR ? events_next(r) - KVSHM_EVENTS_NR : 0;
+	w->next = events_oldest(r);
 	if (hear_create(on_request, w, &w->hear) < 0)
 		forget(w);
 }

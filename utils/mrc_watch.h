@@ -12,6 +12,7 @@
 
 #define MRC_WATCH_POINTS 8u
 #define MRC_WATCH_CURVES 8u
+#define MRC_WATCH_AS_IS 3u			/* the point at the size that the arena has */
 
 /* Sizes, as parts of the arena: 1/8 to 16. */
 extern const double mrc_watch_sizes[MRC_WATCH_POINTS];

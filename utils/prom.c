@@ -170,11 +170,6 @@ static const struct use_family {
 	  false },
 };
 
-static bool is_used(const struct kvshm_stats_use *use)
-{
-	return use->hit_blocks || use->put_blocks || use->evicted_blocks || use->dropped_blocks;
-}
-
 /* Groups @first to @first + @nr - 1, those that were used, told apart by @label. */
 static void write_use_family(struct writer *w, const struct snapshot *s, const struct use_family *f, const char *label,
 			     unsigned first, unsigned nr)
@@ -187,7 +182,7 @@ static void write_use_family(struct writer *w, const struct snapshot *s, const s
 	for (unsigned i = 0; i < nr; i++) {
 		const struct kvshm_stats_use *use = &s->use[first + i];
 
-		if (!is_used(use))
+		if (!stat_use_any(use))
 			continue;
 		snprintf(labels, sizeof(labels), "%s=\"%u\"", label, i);
 		sample(w, name, labels, (double)*(const uint64_t *)((const char *)use + f->at));

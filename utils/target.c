@@ -45,6 +45,33 @@ int target_open(const struct target *t, struct statpage **ret_p)
 	return ret < 0 ? report_no_page(t, path, ret) : EXIT_FINE;
 }
 
+int target_memory_dir(const struct target *t, char ret_dir[KVSHM_STATS_TEXT_LEN])
+{
+	struct statpage *p;
+	int ret = target_open(t, &p);
+
+	if (ret)
+		return ret;
+	stat_get_text(p, KVSHM_TEXT_MEMORY_DIR, ret_dir);
+	statpage_destroy(p);
+	return EXIT_FINE;
+}
+
+int target_text(const struct target *t, enum kvshm_stats_text which, char ret_text[KVSHM_STATS_TEXT_LEN])
+{
+	struct statpage *p;
+	char path[512];
+	int ret = instance_stats(t->socket, t->instance, path, sizeof(path));
+
+	if (ret == 0)
+		ret = statpage_open(path, &p);
+	if (ret < 0)
+		return ret;
+	stat_get_text(p, which, ret_text);
+	statpage_destroy(p);
+	return 0;
+}
+
 int target_events(const struct target *t, struct event_ring **ret_r)
 {
 	char stats[512], path[544];
@@ -95,19 +122,6 @@ enum target_state target_state(const struct statpage *p)
 	if (now.state == 'T' || now.state == 't')
 		return TARGET_STOPPED;
 	return heart_beats(p) ? TARGET_RUNNING : TARGET_SILENT;
-}
-
-const char *target_page_kind(const char *socket, char *buf)
-{
-	struct statpage *p;
-	char path[512];
-
-	snprintf(buf, KVSHM_STATS_TEXT_LEN, "unknown");
-	if (instance_stats(socket, NULL, path, sizeof(path)) < 0 || statpage_open(path, &p) < 0)
-		return buf;
-	stat_get_text(p, KVSHM_TEXT_PAGES, buf);
-	statpage_destroy(p);
-	return buf;
 }
 
 const char *target_state_name(enum target_state s)

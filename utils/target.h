@@ -39,8 +39,11 @@ int target_events(const struct target *t, struct event_ring **ret_r);
  */
 enum target_state target_state(const struct statpage *p);
 
-/* The page kind in use by the daemon of @socket, "unknown" without one; @buf of KVSHM_STATS_TEXT_LEN. */
-const char *target_page_kind(const char *socket, char *buf);
+/* Where the daemon keeps its memory.  Return: as target_open(). */
+int target_memory_dir(const struct target *t, char ret_dir[KVSHM_STATS_TEXT_LEN]);
+
+/* One text of the page, without a word on stderr.  Return: 0; -errno: as instance_stats() and statpage_open(). */
+int target_text(const struct target *t, enum kvshm_stats_text which, char ret_text[KVSHM_STATS_TEXT_LEN]);
 
 /* "running", "dead", "stopped", "not responding". */
 const char *target_state_name(enum target_state s);

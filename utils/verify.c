@@ -155,14 +155,13 @@ static int report_errno(const char *path, int err)
 
 int verify_directory(const char *path, struct verify_result *ret_r)
 {
-	int dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd, ret;
+	int dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), ret;
 	struct verify_result r;
 	struct directory dir;
 
 	if (dirfd < 0)
 		return -errno;
-	fd = openat(dirfd, "directory", O_RDONLY | O_CLOEXEC);
-	ret = fd < 0 ? -errno : directory_attach(fd, false, &dir);
+	ret = directory_open(path, &dir);
 	if (ret < 0)
 		goto out_close;
 	ret = verify_once(dirfd, &dir, &r);
@@ -174,8 +173,6 @@ int verify_directory(const char *path, struct verify_result *ret_r)
 	if (!ret)
 		*ret_r = r;
 out_close:
-	if (fd >= 0)
-		close(fd);
 	close(dirfd);
 	return ret;
 }
@@ -189,18 +186,6 @@ static int verify_and_print(const char *path, bool is_json)
 		return report_errno(path, ret);
 	print_result(&r, is_json, path);
 	return verify_violations(&r) ? EXIT_VIOLATION : EXIT_FINE;
-}
-
-static int find_dir(const struct target *t, char *path)
-{
-	struct statpage *p;
-	int ret = target_open(t, &p);
-
-	if (ret)
-		return ret;
-	stat_get_text(p, KVSHM_TEXT_MEMORY_DIR, path);
-	statpage_destroy(p);
-	return EXIT_FINE;
 }
 
 int cmd_verify(int argc, char **argv)
@@ -218,7 +203,7 @@ int cmd_verify(int argc, char **argv)
 	if (ret != OPTIONS_GO_ON)
 		return ret;
 	if (!path) {
-		ret = find_dir(&t, found);
+		ret = target_memory_dir(&t, found);
 		if (ret)
 			return ret;
 		path = found;

@@ -7,11 +7,8 @@
  */
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "kvshm/arena/backing.h"
 #include "kvshm/arena/block.h"
@@ -23,16 +20,11 @@
 
 static int open_directory(struct table *t, const struct snapshot *now, struct directory *ret_dir)
 {
-	char path[KVSHM_STATS_TEXT_LEN + 16];
-	int fd, ret;
+	const char *dir = now->text[KVSHM_TEXT_MEMORY_DIR];
+	int ret = directory_open(dir, ret_dir);
 
-	snprintf(path, sizeof(path), "%s/directory", now->text[KVSHM_TEXT_MEMORY_DIR]);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	ret = fd < 0 ? -errno : directory_attach(fd, false, ret_dir);
-	if (fd >= 0)
-		close(fd);
 	if (ret < 0)
-		table_note(t, "%s: %s", path, ret == -EACCES ? "this view needs the daemon's user" : strerror(-ret));
+		table_note(t, "%s/directory: %s", dir, ret == -EACCES ? "this view needs the daemon's user" : strerror(-ret));
 	return ret;
 }
 
@@ -120,7 +112,7 @@ static void add_from_page(struct table *t, const struct snapshot *now)
 	for (uint32_t ns = 1; ns < KVSHM_STATS_NS; ns++) {
 		const struct kvshm_stats_use *use = &now->use[stat_use_ns(ns)];
 
-		if (use->hit_blocks || use->put_blocks || use->evicted_blocks || use->dropped_blocks)
+		if (stat_use_any(use))
 			add_ns(t, now, ns, NULL, NULL);
 	}
 }

@@ -12,6 +12,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -225,6 +227,21 @@ int directory_attach(int fd, bool writable, struct directory *ret_dir)
 		return -errno;
 	take_geometry(ret_dir, map, &sb);
 	return 0;
+}
+
+int directory_open(const char *memory_dir, struct directory *ret_dir)
+{
+	char path[PATH_MAX];
+	int fd, ret;
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/directory", memory_dir) >= sizeof(path))
+		return -ENAMETOOLONG;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return -errno;
+	ret = directory_attach(fd, false, ret_dir);
+	close(fd);
+	return ret;
 }
 
 void directory_detach(struct directory *dir)

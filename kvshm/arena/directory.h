@@ -50,6 +50,12 @@ int directory_create(int fd, const struct directory_geometry *g, struct director
  */
 int directory_attach(int fd, bool writable, struct directory *ret_dir);
 
+/**
+ * directory_open() - map the directory of the daemon that keeps its memory in @memory_dir, to be read
+ * Return: as directory_attach(); -ENOENT no directory there, -EACCES it is another user's, -errno of open.
+ */
+int directory_open(const char *memory_dir, struct directory *ret_dir);
+
 void directory_detach(struct directory *dir);
 
 /**

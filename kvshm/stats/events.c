@@ -206,6 +206,16 @@ uint64_t events_next(const struct event_ring *r)
 	return load_acquire(&r->page->next);
 }
 
+static uint64_t oldest_before(uint64_t next)
+{
+	return next > KVSHM_EVENTS_NR ? next - KVSHM_EVENTS_NR : 0;
+}
+
+uint64_t events_oldest(const struct event_ring *r)
+{
+	return oldest_before(events_next(r));
+}
+
 /* Return: 1; 0 it was overwritten. */
 static int read_one(const struct event_ring *r, uint64_t number, struct kvshm_event *ret)
 {
@@ -235,7 +245,7 @@ unsigned events_read(const struct event_ring *r, uint64_t *next, struct kvshm_ev
 	/* Never before the oldest that can be there, nor past the end, whatever a bad page says. */
 	if (end - *next > KVSHM_EVENTS_NR) {
 		*ret_lost += end > *next ? end - KVSHM_EVENTS_NR - *next : 0;
-		*next = end > KVSHM_EVENTS_NR ? end - KVSHM_EVENTS_NR : 0;
+		*next = oldest_before(end);
 	}
 	for (; *next != end && nr < max; ++*next) {
 		if (read_one(r, *next, &ret[nr]))

@@ -35,6 +35,9 @@ int events_open(const char *path, struct event_ring **ret_r);
 /* Number of the next event: from there on one hears what happens from now on. */
 uint64_t events_next(const struct event_ring *r);
 
+/* Number of the oldest event that the ring still holds: from there on one hears all that can be heard. */
+uint64_t events_oldest(const struct event_ring *r);
+
 /**
  * events_read() - events from *@next on, which is moved behind them
  * @ret_lost: those that were overwritten before they could be read are added

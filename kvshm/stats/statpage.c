@@ -286,6 +286,11 @@ unsigned stat_use_class(uint32_t type)
 	return KVSHM_STATS_NS + min_of(type, KVSHM_STATS_CLASSES - 1);
 }
 
+bool stat_use_any(const struct kvshm_stats_use *use)
+{
+	return use->hit_blocks || use->put_blocks || use->evicted_blocks || use->dropped_blocks;
+}
+
 void stat_use_add(struct statpage *p, unsigned group, const struct kvshm_stats_use *more)
 {
 	const uint64_t *from = (const uint64_t *)more;

@@ -37,6 +37,9 @@ struct statpage;
 unsigned stat_use_ns(uint32_t ns);
 unsigned stat_use_class(uint32_t type);
 
+/* Was anything counted? */
+bool stat_use_any(const struct kvshm_stats_use *use);
+
 /* ---- writer: one thread (the daemon's writer); heartbeats by each thread ------------------------ */
 
 /**

@@ -11,7 +11,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <sched.h>
 #include <signal.h>
@@ -179,19 +178,15 @@ __crash int crash_read(struct kvshm *k, uint32_t ns, uint32_t chain, unsigned nr
 __crash void crash_start(struct crash_instance *in, size_t arena_bytes, unsigned long max_blocks,
 			 unsigned sessions)
 {
-	char path[160];
-	int fd, ret = private_daemon_start(arena_bytes, max_blocks, sessions, &in->d);
+	int ret = private_daemon_start(arena_bytes, max_blocks, sessions, &in->d);
 
 	if (ret < 0)
 		exit(2);
-	snprintf(path, sizeof(path), "%.100s/directory", private_daemon_dir(in->d));
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	ret = fd < 0 ? -errno : directory_attach(fd, false, &in->dir);
+	ret = directory_open(private_daemon_dir(in->d), &in->dir);
 	if (ret < 0) {
-		fprintf(stderr, "%s: %s\n", path, strerror(-ret));
+		fprintf(stderr, "%s/directory: %s\n", private_daemon_dir(in->d), strerror(-ret));
 		exit(2);
 	}
-	close(fd);
 }
 
 __crash void crash_stop(struct crash_instance *in)

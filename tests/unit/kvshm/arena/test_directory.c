@@ -9,6 +9,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -334,10 +336,42 @@ static void random_damage_never_reads_outside(void **state)
 	close(fd);
 }
 
+static void open_finds_the_directory_in_the_folder_of_a_daemon(void **state)
+{
+	char dir[] = "/tmp/test_directory.XXXXXX", path[64], too_long[8192];
+	struct directory d, made;
+	int fd;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(directory_open(dir, &d), -ENOENT);
+	snprintf(path, sizeof(path), "%s/directory", dir);
+	fd = open(path, O_RDWR | O_CREAT, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(directory_open(dir, &d), -EBADMSG);
+	assert_int_equal(ftruncate(fd, (off_t)directory_size(&geometry)), 0);
+	assert_int_equal(directory_create(fd, &geometry, &made), 0);
+	assert_int_equal(directory_open(dir, &d), 0);
+	assert_int_equal(d.max_blocks, geometry.max_blocks);
+	directory_detach(&d);
+	directory_detach(&made);
+	close(fd);
+	unlink(path);
+	/* Whoever may write there does not lead us elsewhere. */
+	assert_int_equal(symlink("/dev/zero", path), 0);
+	assert_int_equal(directory_open(dir, &d), -ELOOP);
+	unlink(path);
+	rmdir(dir);
+	memset(too_long, 'a', sizeof(too_long) - 1);
+	too_long[sizeof(too_long) - 1] = 0;
+	assert_int_equal(directory_open(too_long, &d), -ENAMETOOLONG);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(attach_takes_what_create_left),
+		cmocka_unit_test(open_finds_the_directory_in_the_folder_of_a_daemon),
 		cmocka_unit_test(attach_takes_a_state_not_yet_live),
 		cmocka_unit_test(attach_refuses_a_wrong_magic),
 		cmocka_unit_test(attach_refuses_another_abi),

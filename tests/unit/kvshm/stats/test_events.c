@@ -62,6 +62,7 @@ static void events_are_heard_in_order_from_where_one_begins(void **state)
 	push(0, 3);
 	next = events_next(r);
 	assert_int_equal(next, 3);
+	assert_int_equal(events_oldest(r), 0);
 	assert_int_equal(events_read(r, &next, e, 8, &lost), 0);
 	push(3, 10);
 	assert_int_equal(events_read(r, &next, e, 8, &lost), 8);
@@ -81,6 +82,7 @@ static void who_is_too_slow_learns_how_many_were_lost(void **state)
 
 	(void)state;
 	push(0, KVSHM_EVENTS_NR + 100);
+	assert_int_equal(events_oldest(r), 100);
 	assert_int_equal(events_read(r, &next, &e, 1, &lost), 1);
 	assert_int_equal(lost, 100);
 	assert_int_equal(e.time_ns, 100);
