@@ -37,8 +37,17 @@ $(2): $(O)/obj/$(1:.c=.o) $(tests-lib) $(foreach m,$(3),$(O)/lib/$(m).a)
 endef
 $(foreach t,$(test-srcs),$(eval $(call test-rule,$(t),$(patsubst tests/%.c,$(O)/tests/%,$(t)),$(call test-mods,$(t)))))
 
+# The driver that the tests put in the place of libcuda.so.1; the kernels' processor twins come from gpu/.
+fake-cuda := $(if $(wildcard gpu/*.c),$(O)/fake/libcuda.so.1)
+ifneq ($(fake-cuda),)
+$(fake-cuda): $(patsubst %.c,$(O)/obj/%.o,$(wildcard tests/fake/*.c)) $(O)/lib/gpu.a $(O)/lib/kvshm-base.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-soname,libcuda.so.1 -Wl,--exclude-libs,ALL -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group
+endif
+
 .PHONY: check check-bins test-programs lint guard-update
-test-programs: $(test-bins)
+test-programs: $(test-bins) $(fake-cuda)
 check-bins: all test-programs
 
 # The build goes on past an error, and the runner counts it: no test vanishes unseen.

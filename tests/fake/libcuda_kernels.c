@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libcuda_kernels.c - which processor twin stands for which kernel, by name
+ *
+ * Each of gpu/kernels/ has a row here; what a launch does is then what the twin does.
+ */
+#include "tests/fake/fake.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "kvshm/base/compiler.h"
+
+#define MAX_ADDED 32u
+
+static const unsigned busy_params[] = { 8, 0 };
+
+static const struct fake_kernel kernels[] = {
+	{ "fake_busy", NULL, busy_params },	/* nothing but time, see cuda_fake.h */
+};
+
+static struct fake_kernel added[MAX_ADDED];
+static unsigned nr_added;
+
+const struct fake_kernel *fake_kernel_find(const char *name)
+{
+	for (unsigned i = 0; i < nr_added; i++)
+		if (!strcmp(added[i].name, name))
+			return &added[i];
+	for (unsigned i = 0; i < ARRAY_SIZE(kernels); i++)
+		if (!strcmp(kernels[i].name, name))
+			return &kernels[i];
+	return NULL;
+}
+
+int fake_kernel_add(const struct fake_kernel *k)
+{
+	int ret = -ENOSPC;
+
+	pthread_mutex_lock(&fake_lock);
+	if (nr_added < MAX_ADDED) {
+		added[nr_added++] = *k;
+		ret = 0;
+	}
+	pthread_mutex_unlock(&fake_lock);
+	return ret;
+}
