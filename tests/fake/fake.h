@@ -102,7 +102,7 @@ struct fake_op {
 struct fake_op *fake_op_new(enum fake_op_kind kind, struct CUstream_st *stream);
 void fake_submit(struct fake_op *op);
 void fake_drop_all(void);		/* the context is lost: nothing lands any more */
-void fake_idle(void);			/* a look that found nothing ready: virtual time passes */
+void fake_clock_set(bool is_virtual);
 void fake_run(void);			/* do what is due */
 uint64_t fake_now(void);
 void fake_advance(uint64_t ns);

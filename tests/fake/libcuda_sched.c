@@ -30,6 +30,15 @@ static uint64_t virtual_ns, idle_step = IDLE_NS;
 static pthread_cond_t wake;
 static bool has_thread;
 
+/* Another clock: what is known of its times counts no more. */
+void fake_clock_set(bool is_virtual)
+{
+	fake_conf.is_virtual = is_virtual;
+	memset(engine_free, 0, sizeof(engine_free));
+	for (struct CUstream_st *s = streams; s; s = s->next)
+		s->end_ns = 0;
+}
+
 uint64_t fake_now(void)
 {
 	return fake_conf.is_virtual ? virtual_ns : clock_ns();
@@ -217,7 +226,8 @@ void fake_advance(uint64_t ns)
 	virtual_ns = max_of(virtual_ns, ns);
 }
 
-void fake_idle(void)
+/* A look that found nothing ready: virtual time passes behind it. */
+static void idle(void)
 {
 	struct fake_op *op;
 
@@ -229,6 +239,19 @@ void fake_idle(void)
 		return;
 	fake_advance(min_of(idle_step, max_of(op->end_ns, virtual_ns) - virtual_ns));
 	idle_step *= 2;
+}
+
+/* What a query answers. */
+static CUresult look(bool is_ready)
+{
+	if (fake_sticky)
+		return fake_sticky;
+	if (is_ready) {
+		idle_step = IDLE_NS;
+		return CUDA_SUCCESS;
+	}
+	idle();
+	return CUDA_ERROR_NOT_READY;
 }
 
 void fake_take(uint64_t ns)
@@ -298,6 +321,35 @@ static void *engine(void *arg)
 	return NULL;
 }
 
+/* A forked child has none of the threads, and may start anew. */
+static void before_fork(void)
+{
+	pthread_mutex_lock(&fake_lock);
+}
+
+static void after_fork(void)
+{
+	pthread_mutex_unlock(&fake_lock);
+}
+
+static void in_child(void)
+{
+	has_thread = false;
+	pthread_mutex_unlock(&fake_lock);
+}
+
+static void start_once(void)
+{
+	if (streams)
+		return;
+	pthread_atfork(before_fork, after_fork, in_child);
+	for (int i = 0; i < FAKE_DEVICES; i++) {
+		null_streams[i].dev = i;
+		null_streams[i].next = streams;
+		streams = &null_streams[i];
+	}
+}
+
 void fake_clock_start(void)
 {
 	pthread_condattr_t attr;
@@ -305,6 +357,7 @@ void fake_clock_start(void)
 
 	if (has_thread)
 		return;
+	start_once();
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&wake, &attr);
@@ -313,11 +366,6 @@ void fake_clock_start(void)
 	if (!has_thread)
 		abort();
 	pthread_detach(thread);
-	for (int i = 0; i < FAKE_DEVICES; i++) {
-		null_streams[i].dev = i;
-		null_streams[i].next = streams;
-		streams = &null_streams[i];
-	}
 }
 
 /* ---- streams and events ----------------------------------------------------------------------------- */
@@ -405,11 +453,7 @@ FAKE_ENTRY(StreamQuery)(CUstream stream)
 	if (!s)
 		return fake_leave(400);
 	fake_run();
-	if (s->head)
-		fake_idle();
-	if (fake_sticky)
-		return fake_leave(fake_sticky);
-	return fake_leave(s->head ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS);
+	return fake_leave(look(!s->head));
 }
 
 FAKE_ENTRY(StreamWaitEvent)(CUstream stream, CUevent event, unsigned flags)
@@ -472,12 +516,7 @@ FAKE_ENTRY(EventQuery)(CUevent event)
 	if (!event || event->is_dead)
 		return fake_leave(400);
 	fake_run();
-	if (READ_ONCE(event->word->done) < READ_ONCE(event->word->recorded))
-		fake_idle();
-	if (fake_sticky)
-		return fake_leave(fake_sticky);
-	return fake_leave(READ_ONCE(event->word->done) < READ_ONCE(event->word->recorded) ? CUDA_ERROR_NOT_READY :
-											     CUDA_SUCCESS);
+	return fake_leave(look(READ_ONCE(event->word->done) >= READ_ONCE(event->word->recorded)));
 }
 
 FAKE_ENTRY(EventElapsedTime)(float *ms, CUevent start, CUevent end)

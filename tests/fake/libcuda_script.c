@@ -203,6 +203,7 @@ static void reset(void)
 	memcpy(conf.missing, fake_conf.missing, sizeof(conf.missing));
 	fake_conf = conf;
 	fake_drop_all();
+	fake_clock_set(false);
 	fake_sticky = CUDA_SUCCESS;
 	*fake_count = now;
 	nr_rules = 0;
@@ -269,7 +270,7 @@ static bool word(char *text)
 	if (!strcmp(text, "clock")) {
 		if (strcmp(v, "virtual") && strcmp(v, "real"))
 			return false;
-		fake_conf.is_virtual = !strcmp(v, "virtual");
+		fake_clock_set(!strcmp(v, "virtual"));
 		return true;
 	}
 	return word_one(text, v);
