@@ -93,6 +93,7 @@ void check_memlock(struct doctor *d);
 void check_nofile(struct doctor *d);
 void check_cgroup(struct doctor *d);
 void check_io_uring(struct doctor *d);
-void check_gpu(struct doctor *d);
+
+void check_gpu(struct doctor *d);		/* doctor_gpu.c */
 
 #endif

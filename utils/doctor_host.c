@@ -182,17 +182,3 @@ void check_io_uring(struct doctor *d)
 	doctor_find(d, "io_uring", v ? VERDICT_NOTE : VERDICT_OK, NULL,
 		    v ? "disabled (%" PRIu64 "): nothing in this build needs it" : "allowed (%" PRIu64 ")", v);
 }
-
-void check_gpu(struct doctor *d)
-{
-	char text[256];
-	int n = doctor_read(d, "/proc/driver/nvidia/version", text, sizeof(text));
-
-	if (n <= 0) {
-		doctor_find(d, "gpu", VERDICT_NOTE, NULL, "no GPU driver here: blocks are read from host memory");
-		return;
-	}
-	text[strcspn(text, "\n")] = 0;
-	doctor_find(d, "gpu", VERDICT_NOTE, NULL,
-		    "%.120s; whether it registers read-only memory was not asked", text);
-}

@@ -67,6 +67,13 @@ def real_page():
         daemon.stop()
 
 
+def gpu(script, libcuda=os.path.join(BUILD, "fake/libcuda.so.1")):
+    """What the tool says of this host's driver, the fake one unless told otherwise."""
+    run = subprocess.run([TOOL, "doctor", "--socket", "/nowhere"], capture_output=True, text=True, timeout=60,
+                         env=dict(os.environ, KVSHM_LIBCUDA=libcuda, FAKE_CUDA_SCRIPT=script))
+    return "".join(line + "\n" for line in run.stdout.split("\n") if line[7:17].strip() == "gpu")
+
+
 class Host:
     """Files of a host below a directory."""
 
@@ -247,6 +254,20 @@ class Doctor(unittest.TestCase):
         self.finds(h, "memlock", "8.0 MiB, less than the arena of 64.0 MiB", "LimitMEMLOCK=infinity")
         h.write(f"/proc/{PID}/limits", LIMITS.replace("8388608 ", "unlimited "))
         self.assertEqual(self.changes(h), {})
+
+    def test_the_driver_and_its_devices(self):
+        run = gpu("devices=2;peer=0;attr=124:0;missing=cuMemcpyBatchAsync")
+        self.assertIn("ok     gpu        driver of CUDA 13.0", run)
+        self.assertIn("note   gpu        copy_batch is off, the driver has no cuMemcpyBatchAsync (12.8): one call a copy", run)
+        self.assertIn("ok     gpu        device 1: fake device 1, 0000:3c:00.0, node unknown, sm_90, 3 copy engines", run)
+        self.assertIn("read-only memory, as untrusted clients have it: no (they go by kvshm-gpud or a bounce buffer)", run)
+        self.assertIn("note   gpu        device 0 GPUDirect RDMA: off: the driver exports no dma-buf", run)
+        self.assertIn("note   gpu        devices 0 and 1 GPUDirect P2P: off: no path between them", run)
+
+    def test_a_host_without_a_driver(self):
+        run = gpu("", libcuda="/nowhere/libcuda.so.1")
+        self.assertIn("note   gpu        no driver: /nowhere/libcuda.so.1", run)
+        self.assertIn("blocks are read from host memory", run)
 
     def test_too_few_open_files(self):
         h = self.host()

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * doctor_gpu.c - the driver, its devices, and which ways to the GPU are open
+ *
+ * A driver that is wedged does not come back from its first call, so a child asks it, with a deadline.
+ * Below a root nothing is asked: it is another host's driver.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "gpu/device.h"
+#include "kvshm/base/clock.h"
+#include "utils/doctor.h"
+
+#define ASK_NS 20000000000ull		/* cuInit() of a machine with many devices takes seconds */
+
+/* What the child found, as plain text: the verdict's number, a tab, the words. */
+static void tell(FILE *out, enum verdict v, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+static void tell(FILE *out, enum verdict v, const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(out, "%d\t", (int)v);
+	va_start(ap, fmt);
+	vfprintf(out, fmt, ap);
+	va_end(ap);
+	fputc('\n', out);
+}
+
+static const char *yes_no(bool v)
+{
+	return v ? "yes" : "no";
+}
+
+static void tell_device(FILE *out, const struct gpu_device *d)
+{
+	char node[24] = "node unknown";
+
+	if (d->node >= 0)
+		snprintf(node, sizeof(node), "node %d", d->node);
+	tell(out, VERDICT_OK, "device %d: %s, %s, %s, sm_%d, %d copy engines", d->ordinal, d->name, d->pci, node, d->sm,
+	     d->nr_copy_engines);
+	tell(out, d->has_hostreg ? VERDICT_OK : VERDICT_NOTE,
+	     "device %d pins shared writable memory: %s; read-only memory, as untrusted clients have it: %s%s", d->ordinal,
+	     yes_no(d->has_hostreg), yes_no(d->has_ro_hostreg),
+	     d->has_ro_hostreg ? "" : " (they go by kvshm-gpud or a bounce buffer)");
+	tell(out, d->has_vmm_fd ? VERDICT_OK : VERDICT_NOTE,
+	     "device %d shares memory by descriptor: %s; streams wait for memory words: %s", d->ordinal,
+	     yes_no(d->has_vmm_fd), yes_no(d->has_stream_word));
+	tell(out, d->has_dmabuf ? VERDICT_OK : VERDICT_NOTE, "device %d GPUDirect RDMA: %s", d->ordinal,
+	     d->has_dmabuf ? "on, by dma-buf" :
+	     d->has_rdma ? "off: the driver exports no dma-buf (open kernel modules are needed)" :
+			   "off: the device does not have it");
+}
+
+static void tell_peers(FILE *out, const struct cuda *cu, const struct gpu_device *d, int nr)
+{
+	int ret;
+
+	for (int i = 0; i < nr; i++)
+		for (int j = i + 1; j < nr; j++) {
+			ret = gpu_device_peer(cu, &d[i], &d[j]);
+			tell(out, ret > 0 ? VERDICT_OK : VERDICT_NOTE, "devices %d and %d GPUDirect P2P: %s", d[i].ordinal,
+			     d[j].ordinal, ret > 0 ? "on" : ret ? "off: the driver lacks the question" :
+								  "off: no path between them");
+		}
+}
+
+static void ask(FILE *out)
+{
+	struct gpu_device d[GPU_MAX_DEVICES];
+	struct cuda cu;
+	int nr;
+
+	if (cuda_load(NULL, &cu) < 0) {
+		tell(out, VERDICT_NOTE, "%s: %s", cu.why[CUDA_F_CORE], cuda_feature_instead(CUDA_F_CORE));
+		return;
+	}
+	tell(out, VERDICT_OK, "driver of CUDA %d.%d", cu.version / 1000, cu.version % 1000 / 10);
+	for (unsigned f = 0; f < CUDA_NR_FEATURES; f++)
+		if (!cuda_has(&cu, f))
+			tell(out, VERDICT_NOTE, "%s is off, %s: %s", cuda_feature_name(f), cu.why[f], cuda_feature_instead(f));
+	nr = gpu_device_list(&cu, "/sys", d, GPU_MAX_DEVICES);
+	if (nr < 0)
+		tell(out, VERDICT_NOTE, "the driver does not list its devices: %s", strerror(-nr));
+	for (int i = 0; i < nr; i++)
+		tell_device(out, &d[i]);
+	tell_peers(out, &cu, d, nr);
+}
+
+/* Everything that comes until the deadline.  Return: false: it did not come to its end. */
+static bool read_all(int fd, char *buf, size_t size)
+{
+	const uint64_t deadline = clock_ns() + ASK_NS;
+	size_t len = 0;
+	ssize_t n = 1;
+
+	while (n > 0 && len < size - 1) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		uint64_t now = clock_ns();
+
+		if (now >= deadline || poll(&p, 1, (int)((deadline - now) / 1000000) + 1) <= 0)
+			break;
+		n = read(fd, buf + len, size - 1 - len);
+		len += n > 0 ? (size_t)n : 0;
+	}
+	buf[len] = 0;
+	return n == 0;
+}
+
+static void take_lines(struct doctor *d, char *text)
+{
+	char *line;
+
+	while ((line = strsep(&text, "\n")))
+		if (line[0] >= '0' && line[0] <= '0' + VERDICT_CHANGE && line[1] == '\t')
+			doctor_find(d, "gpu", (enum verdict)(line[0] - '0'), NULL, "%s", line + 2);
+}
+
+static void ask_in_child(struct doctor *d)
+{
+	static char text[16384];
+	int p[2];
+	pid_t pid;
+	bool ended;
+
+	if (pipe(p) < 0)
+		return;
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		FILE *out = fdopen(p[1], "w");
+
+		close(p[0]);
+		ask(out);
+		fclose(out);
+		_exit(0);
+	}
+	close(p[1]);
+	ended = pid > 0 && read_all(p[0], text, sizeof(text));
+	close(p[0]);
+	take_lines(d, text);
+	if (!ended)
+		doctor_find(d, "gpu", VERDICT_CHANGE, "# see the kernel's log for NVRM lines",
+			    "the driver does not answer within %u s", (unsigned)(ASK_NS / 1000000000));
+	if (pid > 0) {
+		kill(pid, SIGKILL);
+		/* one that hangs in the kernel cannot be waited for */
+		waitpid(pid, NULL, ended ? 0 : WNOHANG);
+	}
+}
+
+void check_gpu(struct doctor *d)
+{
+	char text[256];
+	int n = doctor_read(d, "/proc/driver/nvidia/version", text, sizeof(text));
+
+	if (!*d->root) {
+		ask_in_child(d);
+		return;
+	}
+	if (n <= 0) {
+		doctor_find(d, "gpu", VERDICT_NOTE, NULL, "no GPU driver here: blocks are read from host memory");
+		return;
+	}
+	text[strcspn(text, "\n")] = 0;
+	doctor_find(d, "gpu", VERDICT_NOTE, NULL, "%.120s; it is not asked below a root", text);
+}
