@@ -43,7 +43,8 @@ CFLAGS += -std=gnu11 $(OPT) -g -fPIC -fno-strict-aliasing -fvisibility=hidden $(
 LDFLAGS += $(san-flags) -pthread -Wl,--as-needed $(if $(wildcard $(deps-prefix)/usr/lib),-L$(deps-prefix)/usr/lib/x86_64-linux-gnu -Wl$(comma)-rpath$(comma)$(deps-prefix)/usr/lib/x86_64-linux-gnu)
 
 # ---- objects and archives ------------------------------------------------------------------
-srcs-of = $(sort $(wildcard $(1)/*.c))
+# a folder's own, and what its module.mk names from below it
+srcs-of = $(sort $(wildcard $(1)/*.c) $(srcs-$(call name,$(1))))
 objs-of = $(patsubst %.c,$(O)/obj/%.o,$(call srcs-of,$(1)))
 
 # a folder's own flags (a unit test has those of the folder that it tests), and a file's

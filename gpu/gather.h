@@ -16,6 +16,7 @@
 #include "gpu/layout.h"
 
 #define GATHER_HELD UINT64_MAX		/* of ret_at[]: not moved */
+#define GATHER_RUN_MAX 16384u		/* bytes: longer runs would leave one warp alone at the end */
 
 /* A chain of arena blocks: token t lies in block t / nr_tokens of the group. */
 struct gather_source {
@@ -55,7 +56,7 @@ struct gather_plan {
  * @held: may be NULL
  * @ret_at: offset of each piece in the destination, or GATHER_HELD; may be NULL; undefined after a failure
  * A piece whose tokens lie side by side in the arena is one run for each block it touches, else one a token; runs
- * that meet on both sides are joined.
+ * that meet in the arena are joined, up to GATHER_RUN_MAX.
  * Return: 0, -EINVAL: a piece or block out of range, -ENOSPC: @p is too small, -E2BIG: 4 GiB and more.
  */
 int gather_plan_make(const struct gather_source *s, const struct gather_piece *pieces, uint32_t nr_pieces,

@@ -10,7 +10,13 @@
 
 #include <stdint.h>
 
-/* In the order of gpu_kernel_names[]. */
+#ifdef __cplusplus
+#define KERN_ASSERT static_assert
+#else
+#define KERN_ASSERT _Static_assert
+#endif
+
+/* Names: kern_names[] of kern_text.h. */
 enum gpu_kernel { GPU_KERNEL_SCATTER, GPU_KERNEL_COLLECT, GPU_KERNEL_GATHER, GPU_NR_KERNELS };
 
 /* One layer's K or V. */
@@ -38,14 +44,14 @@ struct gpu_spread_args {
 	uint32_t run_vecs;		/* vectors in a run */
 	uint32_t vec_shift;		/* a vector is 1 << vec_shift bytes, at most 16, and all above are multiples of it */
 };
-_Static_assert(sizeof(struct gpu_spread_args) == 112, "device code sees the same block");
+KERN_ASSERT(sizeof(struct gpu_spread_args) == 112, "device code sees the same block");
 
 struct gpu_gather_run {
 	uint64_t arena;			/* offset */
 	uint32_t dst;			/* offset in the packed destination */
 	uint32_t len;
 };
-_Static_assert(sizeof(struct gpu_gather_run) == 16, "one vector load");
+KERN_ASSERT(sizeof(struct gpu_gather_run) == 16, "one vector load");
 
 /* One warp moves one run. */
 struct gpu_gather_args {
@@ -53,6 +59,6 @@ struct gpu_gather_args {
 	uint32_t nr_runs;
 	uint32_t resv;
 };
-_Static_assert(sizeof(struct gpu_gather_args) == 32, "device code sees the same block");
+KERN_ASSERT(sizeof(struct gpu_gather_args) == 32, "device code sees the same block");
 
 #endif
