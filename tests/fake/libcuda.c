@@ -475,6 +475,20 @@ FAKE_ENTRY(ModuleGetFunction)(CUfunction *function, CUmodule module, const char 
 	return fake_leave(CUDA_SUCCESS);
 }
 
+/* Arguments are read during the call; those of our kernels are blocks of many words. */
+static void fake_op_params(struct fake_op *op, void **params)
+{
+	size_t at = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(op->param_at) && op->kernel->param_len[i]; i++) {
+		const size_t len = min_of((size_t)op->kernel->param_len[i], sizeof(op->params) - at);
+
+		op->param_at[i] = (char *)op->params + at;
+		memcpy(op->param_at[i], params[i], len);
+		at += round_up(len, (size_t)8);
+	}
+}
+
 FAKE_ENTRY(LaunchKernel)(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
 			 unsigned block_y, unsigned block_z, unsigned shared_len, CUstream stream, void **params, void **extra)
 {
@@ -493,10 +507,7 @@ FAKE_ENTRY(LaunchKernel)(CUfunction function, unsigned grid_x, unsigned grid_y, 
 	op->kernel = k;
 	op->launch = (struct fake_launch){ .grid = { grid_x, grid_y, grid_z }, .block = { block_x, block_y, block_z },
 					   .shared_len = shared_len, .params = op->param_at };
-	for (unsigned i = 0; i < ARRAY_SIZE(op->params) && k->param_len[i]; i++) {
-		op->param_at[i] = &op->params[i];
-		memcpy(&op->params[i], params[i], min_of(k->param_len[i], 8u));
-	}
+	fake_op_params(op, params);
 	if (!k->fn)
 		op->extra_ns = op->params[0];
 	fake_count->launches++;

@@ -9,14 +9,40 @@
 #include <errno.h>
 #include <string.h>
 
+#include "gpu/kern_twin.h"
 #include "kvshm/base/compiler.h"
 
 #define MAX_ADDED 32u
 
 static const unsigned busy_params[] = { 8, 0 };
+static const unsigned spread_params[] = { sizeof(struct gpu_spread_args), 0 };
+static const unsigned gather_params[] = { sizeof(struct gpu_gather_args), 0 };
+
+static void twin(enum gpu_kernel kernel, const struct fake_launch *l)
+{
+	kern_twins[kernel](l->grid[0], l->block[0], l->params[0]);
+}
+
+static void scatter(const struct fake_launch *l)
+{
+	twin(GPU_KERNEL_SCATTER, l);
+}
+
+static void collect(const struct fake_launch *l)
+{
+	twin(GPU_KERNEL_COLLECT, l);
+}
+
+static void gather(const struct fake_launch *l)
+{
+	twin(GPU_KERNEL_GATHER, l);
+}
 
 static const struct fake_kernel kernels[] = {
 	{ "fake_busy", NULL, busy_params },	/* nothing but time, see cuda_fake.h */
+	{ "kvshm_scatter", scatter, spread_params },
+	{ "kvshm_collect", collect, spread_params },
+	{ "kvshm_gather", gather, gather_params },
 };
 
 static struct fake_kernel added[MAX_ADDED];
