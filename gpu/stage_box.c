@@ -143,8 +143,8 @@ uint64_t box_runs(const struct box *b)
 	return n;
 }
 
-/* The first seam behind @offset: no run goes on from there. */
-static uint64_t seam_behind(const struct stage_caps *caps, uint64_t offset)
+/* How far a run that begins at @offset may have its blocks begin: each ends before the next seam. */
+static uint64_t limit_of(const struct stage_caps *caps, const struct gpu_group *g, uint64_t offset)
 {
 	uint32_t low = 0, high = caps->nr_seams;
 
@@ -156,26 +156,29 @@ static uint64_t seam_behind(const struct stage_caps *caps, uint64_t offset)
 		else
 			high = mid;
 	}
-	return low < caps->nr_seams ? caps->seams[low] : UINT64_MAX;
+	if (low == caps->nr_seams)
+		return UINT64_MAX;
+	return caps->seams[low] < g->arena_len ? 0 : caps->seams[low] - g->arena_len;
 }
 
-static bool is_next(const struct stage_item *a, const struct stage_item *b, uint64_t seam)
+static bool is_next(const struct stage_item *a, const struct stage_item *b, uint64_t limit)
 {
-	return b->arena > a->arena && b->arena < seam && b->token == a->token && b->nr_tokens == a->nr_tokens;
+	return b->arena > a->arena && b->arena <= limit && b->token == a->token && b->nr_tokens == a->nr_tokens;
 }
 
-void item_run_at(const struct stage_list *s, const struct stage_caps *caps, uint32_t first, struct item_run *ret)
+void item_run_at(const struct stage_list *s, const struct stage_caps *caps, const struct gpu_group *g, uint32_t first,
+		 struct item_run *ret)
 {
 	const struct stage_item *i = &s->items[first];
 	const struct stage_item *const end = &s->items[s->nr];
 	struct item_run r = { .first = first, .nr = 1 };
-	uint64_t seam;
+	uint64_t limit;
 
 	if (i + 1 < end && i[1].block > i->block && i[1].arena > i->arena) {
-		seam = seam_behind(caps, i->arena);
+		limit = limit_of(caps, g, i->arena);
 		r.block_stride = i[1].block - i->block;
 		r.arena_stride = i[1].arena - i->arena;
-		while (i + 1 < end && is_next(i, i + 1, seam) && i[1].block > i->block &&
+		while (i + 1 < end && is_next(i, i + 1, limit) && i[1].block > i->block &&
 		       i[1].block - i->block == r.block_stride && i[1].arena - i->arena == r.arena_stride) {
 			i++;
 			r.nr++;
@@ -184,17 +187,17 @@ void item_run_at(const struct stage_list *s, const struct stage_caps *caps, uint
 	*ret = r;
 }
 
-void item_run_arena(const struct stage_list *s, const struct stage_caps *caps, uint32_t first, uint32_t end,
-		    struct item_run *ret)
+void item_run_arena(const struct stage_list *s, const struct stage_caps *caps, const struct gpu_group *g, uint32_t first,
+		    uint32_t end, struct item_run *ret)
 {
 	const struct stage_item *i = &s->items[first];
 	struct item_run r = { .first = first, .nr = 1 };
-	uint64_t seam;
+	uint64_t limit;
 
 	if (first + 1 < end && i[1].arena > i->arena) {
-		seam = seam_behind(caps, i->arena);
+		limit = limit_of(caps, g, i->arena);
 		r.arena_stride = i[1].arena - i->arena;
-		while (r.first + r.nr < end && is_next(i, i + 1, seam) && i[1].arena - i->arena == r.arena_stride) {
+		while (r.first + r.nr < end && is_next(i, i + 1, limit) && i[1].arena - i->arena == r.arena_stride) {
 			i++;
 			r.nr++;
 		}

@@ -68,7 +68,7 @@ static int visit_boxes(struct visitor *v, const struct layer_run *r, enum stage_
 		const struct stage_item *item = &list->items[i];
 		const uint32_t n = item_tokens(g, item);
 
-		item_run_at(list, v->c->caps, i, &run);
+		item_run_at(list, v->c->caps, g, i, &run);
 		if (which == STAGE_PARTIAL_ITEMS && n == g->nr_tokens)
 			continue;
 		if (n != nr_tokens || item->token != token) {

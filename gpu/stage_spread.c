@@ -116,7 +116,7 @@ static uint32_t landing_op(const struct stage_ctx *c, const struct stage_share *
 
 	*ret = (struct stage_op){ .arena = list->items[first].arena + slice->base, .len = slice->len,
 				  .kind = STAGE_OP_COPY, .rows = 1 };
-	item_run_arena(list, c->caps, first, end, &run);
+	item_run_arena(list, c->caps, &c->l->group[s->group], first, end, &run);
 	if (run.nr == 1)
 		return 1;
 	if (run.arena_stride == slice->len) {

@@ -40,6 +40,20 @@ static void run_and_compare(struct world *w, uint64_t seed)
 	free(arena);
 }
 
+/* What was estimated is what was written: as many operations fit, and one less does not. */
+static void fits_exactly(struct world *w)
+{
+	const uint32_t nr = w->plan.nr_ops;
+
+	w->plan.max_ops = nr;
+	assert_int_equal(stage_plan_make(&w->l, &w->req, &w->caps, &w->cost, &w->plan), 0);
+	assert_int_equal(w->plan.nr_ops, nr);
+	if (!nr)
+		return;
+	w->plan.max_ops = nr - 1;
+	assert_int_equal(stage_plan_make(&w->l, &w->req, &w->caps, &w->cost, &w->plan), -ENOSPC);
+}
+
 static void each_way_moves_what_a_loop_over_all_elements_moves(void **state)
 {
 	unsigned done[STAGE_NR_WAYS] = { 0 };
@@ -58,6 +72,7 @@ static void each_way_moves_what_a_loop_over_all_elements_moves(void **state)
 			if (ret == 0) {
 				assert_int_equal(w->plan.way, way);
 				run_and_compare(w, seed);
+				fits_exactly(w);
 				done[way]++;
 			} else {
 				assert_int_equal(ret, -EOPNOTSUPP);
