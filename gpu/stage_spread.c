@@ -54,11 +54,16 @@ uint64_t stage_land_blocks(const struct gpu_layout *l, const struct stage_facts 
 }
 
 /* The next segment from @s->end on; landing takes whole blocks only.  Return: false: there is none. */
-static bool segment_next(const struct gpu_group *g, const struct stage_list *list, enum stage_way way,
-			 struct segment *s)
+static bool segment_next(const struct stage_ctx *c, unsigned group, enum stage_way way, struct segment *s)
 {
+	const struct stage_list *list = &c->req->list[group];
+	const struct gpu_group *g = &c->l->group[group];
 	uint32_t i = s->end;
 
+	if (!c->facts[group].has_partial) {
+		*s = (struct segment){ .first = i, .end = list->nr, .nr_tokens = g->nr_tokens };
+		return i < list->nr;
+	}
 	while (way == STAGE_WAY_LAND && i < list->nr && item_tokens(g, &list->items[i]) != g->nr_tokens)
 		i++;
 	if (i == list->nr)
@@ -149,16 +154,14 @@ static void count_landing(const struct stage_ctx *c, const struct stage_share *s
 	}
 }
 
-bool stage_spread_count(struct stage_ctx *c, const struct stage_share *s, enum stage_way way, struct stage_bill *add)
+static bool count_share(struct stage_ctx *c, const struct stage_share *s, enum stage_way way, struct stage_bill *add)
 {
-	const struct stage_list *list = &c->req->list[s->group];
-	const struct gpu_group *g = &c->l->group[s->group];
 	const uint64_t at_once = blocks_at_once(c, s, way);
 	struct segment seg = { 0 };
 
 	if (!at_once)
 		return false;
-	while (segment_next(g, list, way, &seg))
+	while (segment_next(c, s->group, way, &seg))
 		for (uint64_t i = seg.first, end; i < seg.end; i = end) {
 			end = min_of(i + at_once, (uint64_t)seg.end);
 			if (way == STAGE_WAY_LAND)
@@ -168,6 +171,23 @@ bool stage_spread_count(struct stage_ctx *c, const struct stage_share *s, enum s
 			add->nr_launches++;
 		}
 	return true;
+}
+
+bool stage_spread_count(struct stage_ctx *c, const struct stage_share *s, enum stage_way way, struct stage_bill *add)
+{
+	struct stage_bill bill = { 0 };
+
+	/* as many layers of the same group cost the same */
+	if (c->known_spread[s->group][way].nr_layers != s->nr) {
+		c->known_spread[s->group][way].is_possible = count_share(c, s, way, &bill);
+		c->known_spread[s->group][way].bill = bill;
+		c->known_spread[s->group][way].nr_layers = s->nr;
+	}
+	bill = c->known_spread[s->group][way].bill;
+	add->ns += bill.ns;
+	add->nr_ops += bill.nr_ops;
+	add->nr_launches += bill.nr_launches;
+	return c->known_spread[s->group][way].is_possible;
 }
 
 /* ---- the table: engine blocks, planes, offsets --------------------------------------------- */
@@ -345,12 +365,11 @@ static int write_part(struct stage_ctx *c, const struct stage_share *s, enum sta
 
 int stage_spread_write(struct stage_ctx *c, const struct stage_share *s, enum stage_way way)
 {
-	const struct gpu_group *g = &c->l->group[s->group];
 	const uint64_t at_once = blocks_at_once(c, s, way);
 	struct segment seg = { 0 }, part;
 	int ret = 0;
 
-	while (ret == 0 && segment_next(g, &c->req->list[s->group], way, &seg))
+	while (ret == 0 && segment_next(c, s->group, way, &seg))
 		for (uint64_t i = seg.first; i < seg.end && ret == 0; i = part.end) {
 			part = seg;
 			part.first = (uint32_t)i;

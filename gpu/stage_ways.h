@@ -53,6 +53,11 @@ struct stage_ctx {
 		struct layer_run run;
 		struct stage_copies copies;
 	} known[GPU_GROUPS_MAX][STAGE_NR_WHICH];
+	struct {
+		uint32_t nr_layers;	/* 0: none yet */
+		bool is_possible;
+		struct stage_bill bill;
+	} known_spread[GPU_GROUPS_MAX][STAGE_NR_WAYS];
 };
 
 /* A group's layers of one step. */
