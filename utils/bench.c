@@ -16,7 +16,7 @@
 
 static const struct bench *const benches[] = {
 	&bench_match, &bench_resolve, &bench_get, &bench_put, &bench_qp, &bench_evict, &bench_attach,
-	&bench_policy,
+	&bench_policy, &bench_plan,
 };
 
 struct run_options {

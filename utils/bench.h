@@ -43,7 +43,7 @@ struct bench {
 };
 
 extern const struct bench bench_match, bench_resolve, bench_get, bench_put, bench_qp, bench_evict,
-	bench_attach, bench_policy;
+	bench_attach, bench_policy, bench_plan;
 
 /* The commands kvshm bench compare, kvshm bench report. */
 int bench_compare(int argc, char **argv);
