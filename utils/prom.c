@@ -8,7 +8,9 @@
 #include <kvshm/version.h>
 
 #include "kvshm/base/compiler.h"
+#include "kvshm/base/proc.h"
 #include "kvshm/stats/metrics.h"
+#include "utils/degraded.h"
 
 #define NS 1e9
 
@@ -68,37 +70,45 @@ static void gauge(struct writer *w, const char *name, const char *help, const ch
 	sample(w, name, labels, v);
 }
 
-/* "kvshm_reap_p99_ns" is served in seconds. */
+/* "kvshm_reap_p99_ns" and "kvshm_cpu_ns_total" are served in seconds. */
 static double served(enum metric m, const struct snapshot *s, char *name, size_t len)
 {
-	snprintf(name, len, "%s", metric_defs[m].name);
-	if (metric_defs[m].unit != KVSHM_STATS_UNIT_NS || !ends_with(name, "_ns"))
+	const char *full = metric_defs[m].name, *end = ends_with(full, "_total") ? "_total" : "";
+
+	if (metric_defs[m].unit != KVSHM_STATS_UNIT_NS) {
+		snprintf(name, len, "%s", full);
 		return (double)s->metric[m];
-	snprintf(name + strlen(name) - 2, len - strlen(name) + 2, "seconds");
+	}
+	snprintf(name, len, "%.*sseconds%s", (int)(strlen(full) - strlen(end) - strlen("ns")), full, end);
 	return (double)s->metric[m] / NS;
 }
 
-/* In seconds, 1-2.5-5 steps: a scrape needs no more than people look at. */
-static const double bounds[] = { 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2,
-				 0.1, 0.25, 0.5, 1, 2.5, 5, 10 };
+/* In seconds: a scrape needs no more than people look at. */
+#define BOUNDS 20u
 
-static void write_hist(struct writer *w, const char *name, const char *label, const struct hist *h)
+static const double bounds_of_work[BOUNDS] = { 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2,
+					       5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5, 10 },
+		    bounds_of_life[BOUNDS] = { 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 150, 300, 600, 1800,
+					       3600, 10800, 43200, 86400 };
+
+static void write_hist(struct writer *w, const char *name, const struct hist_def *d, const struct hist *h)
 {
-	const char *comma = *label ? "," : "";
-	char labels[64], full[80];
+	const double *bounds = d->unit_ns > 1 ? bounds_of_life : bounds_of_work, unit = (double)d->unit_ns / NS;
+	const char *comma = *d->label ? "," : "";
 	uint64_t total = hist_total(h);
+	char labels[64], full[80];
 
 	snprintf(full, sizeof(full), "%s_bucket", name);
-	for (unsigned i = 0; i < ARRAY_SIZE(bounds); i++) {
-		snprintf(labels, sizeof(labels), "%s%sle=\"%g\"", label, comma, bounds[i]);
-		sample(w, full, labels, (double)hist_rank(h, (uint64_t)(bounds[i] * NS)));
+	for (unsigned i = 0; i < BOUNDS; i++) {
+		snprintf(labels, sizeof(labels), "%s%sle=\"%g\"", d->label, comma, bounds[i]);
+		sample(w, full, labels, (double)hist_rank(h, (uint64_t)(bounds[i] / unit)));
 	}
-	snprintf(labels, sizeof(labels), "%s%sle=\"+Inf\"", label, comma);
+	snprintf(labels, sizeof(labels), "%s%sle=\"+Inf\"", d->label, comma);
 	sample(w, full, labels, (double)total);
 	snprintf(full, sizeof(full), "%s_sum", name);
-	sample(w, full, label, (double)hist_sum(h) / NS);
+	sample(w, full, d->label, (double)hist_sum(h) * unit);
 	snprintf(full, sizeof(full), "%s_count", name);
-	sample(w, full, label, (double)total);
+	sample(w, full, d->label, (double)total);
 }
 
 /* "kvshm_op_ns" is the family kvshm_op_seconds. */
@@ -111,7 +121,7 @@ static void write_hists(struct writer *w, const struct snapshot *s)
 		snprintf(name, sizeof(name), "%.*sseconds", (int)strlen(d->name) - 2, d->name);
 		if (!i || strcmp(d->name, hist_defs[i - 1].name))
 			head(w, name, "histogram", d->help);
-		write_hist(w, name, d->label, &s->hist[i]);
+		write_hist(w, name, d, &s->hist[i]);
 	}
 }
 
@@ -212,16 +222,50 @@ static void write_heartbeats(struct writer *w, const struct snapshot *s)
 	}
 }
 
+static void write_degraded(struct writer *w, const struct snapshot *s)
+{
+	struct degraded d[DEGRADED_COMPONENTS];
+	char labels[48];
+
+	degraded_find(s, d);
+	head(w, "kvshm_degraded", "gauge", "1: the daemon does without something that it could have, by component");
+	for (unsigned i = 0; i < DEGRADED_COMPONENTS; i++) {
+		snprintf(labels, sizeof(labels), "component=\"%s\"", d[i].component);
+		sample(w, "kvshm_degraded", labels, d[i].is);
+	}
+}
+
+/* By why, in one family, to be summed. */
+static void write_dropped(struct writer *w, const struct snapshot *s)
+{
+	static const struct {
+		const char *labels;
+		enum metric m;
+	} row[] = {
+		{ "reason=\"full\"", METRIC_DROPPED_FULL }, { "reason=\"parent\"", METRIC_DROPPED_PARENT },
+		{ "reason=\"index\"", METRIC_DROPPED_INDEX }, { "reason=\"bad\"", METRIC_DROPPED_BAD },
+		{ "reason=\"client\"", METRIC_CLIENT_DROPPED },
+	};
+
+	head(w, "kvshm_puts_dropped_total", "counter", "blocks that were put and not taken, by why");
+	for (unsigned i = 0; i < ARRAY_SIZE(row); i++)
+		sample(w, "kvshm_puts_dropped_total", row[i].labels, (double)s->metric[row[i].m]);
+}
+
 static void write_info(struct writer *w, const struct snapshot *s)
 {
 	char version[160], policy[160], pages[160], labels[600];
+	uint64_t boot_s = proc_boot_time();
 
 	escape(s->text[KVSHM_TEXT_VERSION], version, sizeof(version));
 	escape(s->text[KVSHM_TEXT_POLICY], policy, sizeof(policy));
 	escape(s->text[KVSHM_TEXT_PAGES], pages, sizeof(pages));
-	snprintf(labels, sizeof(labels), "version=\"%s\",policy=\"%s\",pages=\"%s\",exporter=\"%s\"", version, policy, pages,
-		 KVSHM_VERSION_STRING);
+	snprintf(labels, sizeof(labels), "version=\"%s\",abi=\"%" PRIu64 "\",policy=\"%s\",pages=\"%s\",exporter=\"%s\"", version,
+		 s->metric[METRIC_ABI], policy, pages, KVSHM_VERSION_STRING);
 	gauge(w, "kvshm_build_info", "what the daemon is and runs with, always 1", labels, 1);
+	if (boot_s)
+		gauge(w, "kvshm_start_time_seconds", "when the daemon started, since 1970", "",
+		      (double)boot_s + (double)s->start_ns / NS);
 	gauge(w, "kvshm_uptime_seconds", "since the daemon's start", "", (double)(s->at_ns - s->start_ns) / NS);
 }
 
@@ -255,7 +299,9 @@ void prom_write(const struct prom_scrape *p, enum prom_form form, FILE *out)
 		gauge(&w, "kvshm_ready", "1: it runs and serves memory", "", prom_is_ready(s));
 		write_info(&w, s);
 		write_heartbeats(&w, s);
+		write_degraded(&w, s);
 		write_states(&w, s);
+		write_dropped(&w, s);
 		write_clients(&w, s);
 		write_uses(&w, s);
 		write_curves(&w, p->curve, p->nr_curves);

@@ -6,6 +6,7 @@
 #include "kvshm/base/compiler.h"
 #include "kvshm/stats/metrics.h"
 #include "utils/color.h"
+#include "utils/degraded.h"
 #include "utils/stat.h"
 
 static struct jdoc *json_begin(const struct snapshot *s, const char *schema)
@@ -24,6 +25,16 @@ static double saved_prefill_s(const struct stat_options *o, const struct snapsho
 	return (double)s->metric[METRIC_HIT_TOKENS] / (double)o->prefill_rate;
 }
 
+static void json_degraded(struct jdoc *j, const struct snapshot *s)
+{
+	struct jdoc *o = jdoc_object(j, "degraded");
+	struct degraded d[DEGRADED_COMPONENTS];
+
+	degraded_find(s, d);
+	for (unsigned i = 0; i < DEGRADED_COMPONENTS; i++)
+		jdoc_bool(o, d[i].component, d[i].is);
+}
+
 static void json_summary(const struct stat_options *o, const struct snapshot *now, const struct snapshot *before)
 {
 	static const struct {
@@ -39,6 +50,7 @@ static void json_summary(const struct stat_options *o, const struct snapshot *no
 
 	for (unsigned i = 0; i < ARRAY_SIZE(texts); i++)
 		jdoc_text(j, texts[i].name, now->text[texts[i].which]);
+	json_degraded(j, now);
 	jdoc_real(j, "block_hit_ratio", snapshot_hit_ratio(now, NULL));
 	if (o->prefill_rate)
 		jdoc_real(j, "saved_prefill_s", saved_prefill_s(o, now));

@@ -111,11 +111,12 @@ static void section(const char *title, const char *view, const char *fields, con
 	table_end(&t);
 }
 
-#define OCTAVE_FIRST 6u			/* [512, 1024) ns */
-#define OCTAVES 24u			/* up to 8.6 s */
+#define OCTAVES 24u
+#define OCTAVE_OF_WORK 6u		/* [512, 1024) ns, and so up to 8.6 s */
+#define OCTAVE_OF_LIFE 0u		/* up to 16 ms, and so up to 37 hours */
 
 /* Bars of an octave each, as high as the logarithm of their count. */
-static void bars(const struct hist *h, FILE *out)
+static void bars(const struct hist *h, unsigned first, FILE *out)
 {
 	double most = 0, height[OCTAVES];
 
@@ -123,7 +124,7 @@ static void bars(const struct hist *h, FILE *out)
 		uint64_t n = 0;
 
 		for (unsigned c = 0; c < 1u << HIST_SUB_BITS; c++)
-			n += h->count[((OCTAVE_FIRST + o) << HIST_SUB_BITS) + c];
+			n += h->count[((first + o) << HIST_SUB_BITS) + c];
 		height[o] = n ? 1 + log2((double)n) : 0;
 		most = max_of(most, height[o]);
 	}
@@ -135,19 +136,22 @@ static void bars(const struct hist *h, FILE *out)
 	fputs("</svg>", out);
 }
 
-static void histograms(const struct snapshot *s, FILE *out)
+/* Those that count in @unit_ns. */
+static void histograms(const struct snapshot *s, uint64_t unit_ns, unsigned first, const char *range, FILE *out)
 {
 	fputs("<div class=\"cards\">", out);
 	for (unsigned i = 0; i < HIST_LAST; i++) {
-		if (!hist_total(&s->hist[i]))
+		if (hist_defs[i].unit_ns != unit_ns || !hist_total(&s->hist[i]))
 			continue;
 		fputs("<div class=\"card\"><span class=\"dim\">", out);
-		html_text(hist_defs[i].label[0] ? hist_defs[i].label : hist_defs[i].name, out);
+		html_text(hist_defs[i].name, out);
+		fputc(' ', out);
+		html_text(hist_defs[i].label, out);
 		fputs("</span>", out);
-		bars(&s->hist[i], out);
+		bars(&s->hist[i], first, out);
 		fputs("</div>", out);
 	}
-	fputs("</div><p class=\"dim\">left to right 0.5 us to 8.6 s, each bar twice the one before; heights are logarithms</p>", out);
+	fprintf(out, "</div><p class=\"dim\">left to right %s, each bar twice the one before; heights are logarithms</p>", range);
 }
 
 /* All of them, also at 0: the reader must see that they were looked at. */
@@ -218,7 +222,8 @@ void status_page(const struct status_page *p, FILE *out)
 		section("Clients", "clients", "label,pid,uid,state,is_trusted,pins,pinned_bytes,quota_used_ratio,hit_ratio,"
 			"lookups,commits,dropped_blocks,since_ns", s, NULL, out);
 		section("How long things take", "hist", "histogram,count,p50_ns,p90_ns,p99_ns,p999_ns,max_ns,help", s, NULL, out);
-		histograms(s, out);
+		histograms(s, 1, OCTAVE_OF_WORK, "0.5 us to 8.6 s", out);
+		histograms(s, 1000000, OCTAVE_OF_LIFE, "16 ms to 37 hours", out);
 		section("Pins", "pins", "metric,value,help", s, NULL, out);
 		section("Namespaces", "namespaces", "namespace,hit_blocks,put_blocks,found_ratio,hit_tokens,evicted_blocks", s,
 			NULL, out);

@@ -94,6 +94,8 @@ struct table_style {
 /* Room in which the text of any cell but CELL_TEXT fits. */
 #define CELL_LEN 24u
 const char *cell_format(const struct cell *c, bool is_raw, char *buf);
+/* "12.5 us"; @buf has CELL_LEN. */
+const char *human_ns(uint64_t ns, char *buf);
 
 void table_print(const struct table *t, const struct table_style *s, FILE *out);
 void table_csv(const struct table *t, bool no_header, FILE *out);

@@ -25,7 +25,7 @@ unsigned terminal_width(void)
 	return 80;
 }
 
-static void format_ns(uint64_t ns, char *buf)
+const char *human_ns(uint64_t ns, char *buf)
 {
 	static const struct {
 		uint64_t unit;
@@ -37,9 +37,10 @@ static void format_ns(uint64_t ns, char *buf)
 			double v = (double)ns / (double)row[i].unit;
 
 			snprintf(buf, CELL_LEN, v < 100 ? "%.1f %s" : "%.0f %s", v, row[i].name);
-			return;
+			return buf;
 		}
 	snprintf(buf, CELL_LEN, "%" PRIu64 " ns", ns);
+	return buf;
 }
 
 static void format_age(uint64_t ns, char *buf)
@@ -83,10 +84,8 @@ const char *cell_format(const struct cell *c, bool is_raw, char *buf)
 			return human_bytes(c->u, buf);
 		break;
 	case CELL_NS:
-		if (!is_raw) {
-			format_ns(c->u, buf);
-			return buf;
-		}
+		if (!is_raw)
+			return human_ns(c->u, buf);
 		break;
 	case CELL_AGE:
 		if (!is_raw) {

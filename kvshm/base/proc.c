@@ -91,3 +91,19 @@ int proc_boot_id(uint8_t *ret_id)
 	memcpy(ret_id, id, sizeof(id));
 	return 0;
 }
+
+uint64_t proc_boot_time(void)
+{
+	FILE *f = fopen("/proc/stat", "re");
+	char *line = NULL;
+	uint64_t s = 0;
+	size_t room = 0;
+
+	while (f && !s && getline(&line, &room, f) > 0)
+		if (!strncmp(line, "btime ", 6))
+			s = strtoull(line + 6, NULL, 10);
+	free(line);
+	if (f)
+		fclose(f);
+	return s;
+}

@@ -25,4 +25,7 @@ int proc_stat_read(pid_t pid, struct proc_stat *ret);
  */
 int proc_boot_id(uint8_t *ret_id);
 
+/* When CLOCK_MONOTONIC began, in whole seconds since 1970; 0: /proc does not say. */
+uint64_t proc_boot_time(void);
+
 #endif

@@ -177,6 +177,7 @@ struct cache_counts {
 	uint64_t evictions, evicted_bytes, evicted_unread, scans, victims_restored, relocations;
 	uint64_t touches, touches_stale, drops, recovered, damaged;
 	uint64_t hints, hints_refused, holds, held_bytes;
+	uint64_t checksum_unknown;	/* published blocks */
 	uint64_t pins, pinned_bytes, largest_free_bytes;
 	uint64_t retired, retired_bytes;	/* blocks dropped for bad memory; bytes neither used nor free */
 };

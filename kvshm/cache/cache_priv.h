@@ -16,6 +16,7 @@
 #include "kvshm/base/usdt.h"
 #include "kvshm/cache/cache.h"
 #include "kvshm/cache/id_map.h"
+#include "kvshm/cache/life.h"
 #include "kvshm/stats/events.h"
 #include "kvshm/stats/statpage.h"
 #include "policy/policy.h"
@@ -25,9 +26,13 @@
 
 struct blk {
 	blk_id_t first_child, sib_next, sib_prev;
-	blk_id_t list_next, list_prev;
+	blk_id_t list_next;
+	union {
+		blk_id_t list_prev;
+		uint32_t born_at;	/* published, so in no list: life.h */
+	};
 	blk_id_t unit_next, unit_prev;
-	uint32_t is_used;		/* touched since it was published */
+	uint32_t used_at;		/* since it was published; 0: not yet */
 };
 _Static_assert(sizeof(struct blk) == 32, "32 bytes a block here, 32 in the policy");
 
@@ -56,6 +61,7 @@ struct cache {
 	uint64_t *held;			/* [CACHE_MOVE_MAX] places kept out of the way, */
 	uint32_t *held_length;		/* and for blocks of which length */
 	blk_id_t protect;		/* no victim now: the next block's parent */
+	struct life_ghost ghost[LIFE_GHOSTS];
 	uint64_t tick_ns;		/* of the last scan by cache_tick() */
 	uint64_t order_ns;		/* the policy's time */
 	uint64_t order_tick_ns;		/* lockstep: of its last tick */

@@ -85,19 +85,21 @@ static void check_block(struct cache *c, struct check *k, blk_id_t id)
 
 static void check_ids(struct cache *c, struct check *k)
 {
-	uint32_t nr_free = 0;
+	uint32_t nr_free = 0, nr_unknown = 0;
 	blk_id_t id;
 
 	for (id = 1; id <= c->dir->max_blocks; id++) {
 		const bool is_free = blk_state(c, id) == KVSHM_BLOCK_FREE;
 
 		nr_free += is_free;
+		nr_unknown += blk_state(c, id) == KVSHM_BLOCK_PUBLISHED && !(desc_of(c, id)->state & KVSHM_FLAG_CHECKSUM);
 		if (is_free != id_map_is_free(&c->ids, id))
 			violated(k, "block %u: the map of free ids is wrong", id);
 		if (!is_free)
 			check_block(c, k, id);
 	}
 	check_line(k, "free ids", c->ids.nr_free, nr_free);
+	check_line(k, "published blocks without a checksum", c->n.checksum_unknown, nr_unknown);
 }
 
 static void check_list(struct cache *c, struct check *k, const struct blk_list *l, enum kvshm_block_state s,

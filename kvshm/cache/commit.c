@@ -81,7 +81,7 @@ static void use_found(struct cache *c, const struct kvshm_commit_rec *r, blk_id_
 {
 	if (!*found)
 		return;
-	c->blk[*found].is_used = 1;
+	life_used(c, *found);
 	c->pol_ops->touch(c->pol, *found, r->hint, c->order_ns);
 	*found = 0;
 }

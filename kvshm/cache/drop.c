@@ -29,6 +29,7 @@ static void quarantine_block(struct cache *c, blk_id_t id)
 	index_remove(c->dir, d->ns, &d->key, id);
 	TESTPOINT("drop: published without index slot");
 	ledger_sub(c, KVSHM_BLOCK_PUBLISHED, d->length);
+	c->n.checksum_unknown -= !(d->state & KVSHM_FLAG_CHECKSUM);
 	block_quarantine(d);
 	probe_state(c, id, KVSHM_BLOCK_PUBLISHED, KVSHM_BLOCK_QUARANTINED);
 	ledger_add(c, KVSHM_BLOCK_QUARANTINED, d->length);

@@ -35,6 +35,7 @@ void teach_insert(struct cache *c, blk_id_t id, uint32_t hints, uint64_t now_ns)
 			       .hints = hints };
 
 	memcpy(&b.key, &d->key, sizeof(b.key));
+	c->n.checksum_unknown += !(d->state & KVSHM_FLAG_CHECKSUM);
 	c->pol_ops->insert(c->pol, &b, order_time(c, now_ns));
 }
 
@@ -56,8 +57,8 @@ int publish(struct cache *c, blk_id_t id, const struct block_info *info, uint32_
 		return -ENOSPC;
 	}
 	tree_link(c, id, info->parent);
-	c->blk[id].is_used = 0;
 	teach_insert(c, id, hints, now_ns);
+	life_born(c, id);
 	note(c, KVSHM_EVENT_STORED, id, hints, c->order_ns, 0);
 	c->n.publishes++;
 	return 0;

@@ -26,6 +26,7 @@
  */
 #include <errno.h>
 
+#include "kvshm/base/clock.h"
 #include "kvshm/base/compiler.h"
 #include "kvshm/base/testpoint.h"
 #include "kvshm/cache/cache_priv.h"
@@ -34,12 +35,15 @@
 
 void cache_scan(struct cache *c)
 {
+	uint64_t start_ns = clock_ns();
 	long nr;
 
 	/* PN-1: all closed or moved before the scan; pairs with pin_take(). */
 	smp_mb();
 	nr = pin_set_scan(c->pins, c->dir);
 	c->n.scans++;
+	if (c->stats)
+		stat_hist_record(c->stats, HIST_PIN_SCAN, clock_ns() - start_ns);
 	if (nr < 0)
 		return;			/* everything counts as pinned */
 	c->n.pins = (uint64_t)nr;
@@ -80,9 +84,8 @@ static void evict_one(struct cache *c, blk_id_t id)
 	USDT(evict, id, d->ns, d->length, KVSHM_EVENT_EVICTED);
 	c->n.evictions++;
 	c->n.evicted_bytes += slab_class_len(d->length);
-	c->n.evicted_unread += !c->blk[id].is_used;
-	/* A use of the leaf was a use of the run up to it. */
-	c->blk[parent].is_used |= c->blk[id].is_used;
+	c->n.checksum_unknown -= !(d->state & KVSHM_FLAG_CHECKSUM);
+	life_evicted(c, id);
 	tree_unlink(c, id, parent);
 	blk_release(c, id);
 	c->pol_ops->remove(c->pol, id);
@@ -139,6 +142,8 @@ uint64_t evict(struct cache *c, uint64_t bytes, unsigned max, uint64_t now_ns)
 	const uint64_t before = cache_used_bytes(c);
 	unsigned stalls;
 
+	if (!c->cfg.is_lockstep)
+		order_time(c, now_ns);
 	max = min_of(max, c->cfg.evict_batch);
 	for (stalls = 0; stalls < CACHE_STALLS_MAX && cache_used_bytes(c) == before; stalls++) {
 		if (evict_batch(c, bytes, max, now_ns))

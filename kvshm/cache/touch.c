@@ -49,11 +49,11 @@ static void touch_one(struct cache *c, const struct kvshm_touch *t, uint64_t now
 		c->n.touches_stale++;
 		return;
 	}
-	c->blk[t->id].is_used = 1;
 	/* The client's clock is the same one; a time of the future would only serve to lie. */
 	if (c->cfg.is_lockstep || (t->time_ns && t->time_ns < now_ns))
 		now_ns = t->time_ns;
 	c->pol_ops->touch(c->pol, t->id, t->hint, order_time(c, now_ns));
+	life_used(c, t->id);
 	note(c, KVSHM_EVENT_TOUCHED, t->id, t->hint, c->order_ns, 0);
 }
 

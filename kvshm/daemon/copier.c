@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "kvshm/base/atomic.h"
 #include "kvshm/base/clock.h"
 #include "kvshm/base/usdt.h"
 #include "kvshm/base/wait.h"
@@ -46,6 +47,14 @@ static void copy_slice(struct slice *sl)
 		sl->put->rec[sl->rec].checksum = checksum_digest(sum);
 }
 
+static void copy_timed(struct copier *c, struct slice *sl)
+{
+	uint64_t start_ns = clock_ns();
+
+	copy_slice(sl);
+	WRITE_ONCE(c->busy_ns, c->busy_ns + clock_ns() - start_ns);
+}
+
 static void beat(struct copier *c)
 {
 	uint64_t now = clock_ns();
@@ -81,7 +90,7 @@ int copier_main(void *copier)
 			if (m.type == MAIL_QUIT)
 				return 0;
 			wait_end(&w, true);
-			copy_slice(m.ptr);
+			copy_timed(c, m.ptr);
 			mailbox_send(c->out, LANE_COPIER + c->number, MAIL_COPIED, m.ptr, 0);
 			wait_begin(&w);
 		} else if (!wait_step(&w)) {

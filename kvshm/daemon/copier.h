@@ -25,6 +25,7 @@ struct copier {
 	struct statpage *stats;
 	unsigned number;
 	uint64_t heartbeat_ns;
+	uint64_t busy_ns; /* it copied; read by the writer */
 };
 
 /* Return: 0, -errno. */

@@ -2,7 +2,13 @@
 /* What the writer knows, into the stats page; what the clients say, checked first. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
 
+#include <kvshm/version.h>
+
+#include "kvshm/arena/backing.h"
 #include "kvshm/base/atomic.h"
 #include "kvshm/base/clock.h"
 #include "kvshm/base/compiler.h"
@@ -36,6 +42,22 @@ void metrics_take_client(struct writer *w, struct session *s, bool is_first)
 	}
 }
 
+static const struct timed_op {
+	bool is_timed;
+	enum stat_hist from_stamp, from_turn;
+} timed_ops[KVSHM_OP_LAST] = {
+	[KVSHM_OP_ATTACH_NS] = { true, HIST_OP_ATTACH_NS, HIST_SERVE_ATTACH_NS },
+	[KVSHM_OP_GRANT] = { true, HIST_OP_GRANT, HIST_SERVE_GRANT },
+	[KVSHM_OP_RETURN] = { true, HIST_OP_RETURN, HIST_SERVE_RETURN },
+	[KVSHM_OP_COMMIT] = { true, HIST_OP_COMMIT, HIST_SERVE_COMMIT },
+	[KVSHM_OP_DROP] = { true, HIST_OP_DROP, HIST_SERVE_DROP },
+};
+
+static bool is_timed(const struct kvshm_sqe *sqe)
+{
+	return sqe->op < ARRAY_SIZE(timed_ops) && timed_ops[sqe->op].is_timed;
+}
+
 /* A trace's clock says nothing of how long we take; a stamp of the future is a lie. */
 uint64_t metrics_time(struct writer *w, enum stat_hist h, uint64_t stamp_ns)
 {
@@ -47,20 +69,17 @@ uint64_t metrics_time(struct writer *w, enum stat_hist h, uint64_t stamp_ns)
 	return now_ns - stamp_ns;
 }
 
-uint64_t metrics_op(struct writer *w, const struct kvshm_sqe *sqe)
+uint64_t metrics_turn(const struct writer *w, const struct kvshm_sqe *sqe)
 {
-	static const struct {
-		bool is_timed;
-		enum stat_hist hist;
-	} ops[KVSHM_OP_LAST] = {
-		[KVSHM_OP_ATTACH_NS] = { true, HIST_OP_ATTACH_NS }, [KVSHM_OP_GRANT] = { true, HIST_OP_GRANT },
-		[KVSHM_OP_RETURN] = { true, HIST_OP_RETURN }, [KVSHM_OP_COMMIT] = { true, HIST_OP_COMMIT },
-		[KVSHM_OP_DROP] = { true, HIST_OP_DROP },
-	};
+	return is_timed(sqe) && !w->d->conf.lockstep ? clock_ns() : 0;
+}
 
-	if (sqe->op >= ARRAY_SIZE(ops) || !ops[sqe->op].is_timed)
+uint64_t metrics_op(struct writer *w, const struct kvshm_sqe *sqe, uint64_t turn_ns)
+{
+	if (!is_timed(sqe))
 		return 0;
-	return metrics_time(w, ops[sqe->op].hist, sqe->stamp_ns);
+	metrics_time(w, timed_ops[sqe->op].from_turn, turn_ns);
+	return metrics_time(w, timed_ops[sqe->op].from_stamp, sqe->stamp_ns);
 }
 
 static void publish_cache(struct writer *w)
@@ -100,6 +119,7 @@ static void publish_cache(struct writer *w)
 	stat_set(p, METRIC_HINTS_REFUSED, c.hints_refused);
 	stat_set(p, METRIC_HOLDS, c.holds);
 	stat_set(p, METRIC_HELD_BYTES, c.held_bytes);
+	stat_set(p, METRIC_CHECKSUM_UNKNOWN, c.checksum_unknown);
 }
 
 static void publish_scrub(struct writer *w)
@@ -130,6 +150,42 @@ static void publish_clients(struct writer *w)
 	stat_set(p, METRIC_COUNTERS_REJECTED, w->counts.counters_rejected);
 }
 
+#define MINUTE (60 * 1000000000ull / RECENT_MARK_NS)
+
+static void publish_recent(struct writer *w)
+{
+	const uint64_t asked = w->counts.client[KVSHM_CC_LOOKUP_BLOCKS], found = w->counts.client[KVSHM_CC_HIT_BLOCKS];
+	struct statpage *p = w->d->stats;
+
+	recent_look(&w->recent, w->now_ns, (const uint64_t[]){ asked, found });
+	stat_set(p, METRIC_LOOKUP_BLOCKS_5S, recent_grown(&w->recent, 0, 1, asked));
+	stat_set(p, METRIC_HIT_BLOCKS_5S, recent_grown(&w->recent, 1, 1, found));
+	stat_set(p, METRIC_LOOKUP_BLOCKS_1M, recent_grown(&w->recent, 0, MINUTE, asked));
+	stat_set(p, METRIC_HIT_BLOCKS_1M, recent_grown(&w->recent, 1, MINUTE, found));
+}
+
+static uint64_t cpu_ns(void)
+{
+	struct timespec ts = { 0 };
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static void publish_time(struct writer *w)
+{
+	struct statpage *p = w->d->stats;
+	uint64_t copied_ns = 0;
+
+	for (unsigned i = 0; i < w->d->nr_copiers; i++)
+		copied_ns += READ_ONCE(w->d->copier[i].busy_ns);
+	stat_set(p, METRIC_WRITER_BUSY_NS, w->counts.busy_ns);
+	stat_set(p, METRIC_WRITER_IDLE_NS, w->counts.idle_ns);
+	stat_set(p, METRIC_WRITER_ASLEEP_NS, w->counts.asleep_ns);
+	stat_set(p, METRIC_COPY_BUSY_NS, copied_ns);
+	stat_set(p, METRIC_CPU_NS, cpu_ns());
+}
+
 static void publish_own(struct writer *w)
 {
 	const struct main_counts *m = &w->d->counts;
@@ -156,6 +212,23 @@ static void publish_own(struct writer *w)
 	stat_set(p, METRIC_REAP_LAST_NS, READ_ONCE(m->reap_last_ns));
 	stat_set(p, METRIC_REAP_MAX_NS, READ_ONCE(m->reap_max_ns));
 	stat_set(p, METRIC_REAP_P99_NS, READ_ONCE(m->reap_p99_ns));
+}
+
+static void publish_queues(struct writer *w)
+{
+	uint64_t waiting = 0, paused = 0;
+
+	for (unsigned i = 0; i < SESSION_MAX; i++) {
+		struct queue *q = w->known[i] && w->known[i]->q.is_serving ? &w->known[i]->q : NULL;
+		int room = q ? qp_space(&q->cq) : 0;
+
+		if (!q)
+			continue;
+		waiting += sq_depth(&q->sq);
+		paused += room >= 0 && (uint32_t)room <= q->owed;
+	}
+	stat_set(w->d->stats, METRIC_QUEUE_DEPTH, waiting);
+	stat_set(w->d->stats, METRIC_QUEUES_PAUSED, paused);
 }
 
 static void publish_session(struct writer *w, unsigned index)
@@ -199,10 +272,27 @@ void metrics_publish(struct writer *w)
 	publish_scrub(w);
 	publish_clients(w);
 	publish_own(w);
+	publish_recent(w);
+	publish_time(w);
+	publish_queues(w);
 	for (unsigned i = 0; i < SESSION_MAX; i++) {
 		if (w->known[i] || w->is_listed[i])
 			publish_session(w, i);
 		w->is_listed[i] = w->known[i] != NULL;
+	}
+}
+
+static uint64_t page_bytes(const struct daemon *d)
+{
+	struct statfs fs;
+
+	switch (d->store.dir.extent[0].page_kind) {
+	case KVSHM_PAGES_HUGETLB:
+		return fstatfs(d->inst.mem_fd, &fs) ? HUGE_LEN : (uint64_t)fs.f_bsize;
+	case KVSHM_PAGES_TMPFS_HUGE:
+		return HUGE_LEN;
+	default:
+		return (uint64_t)sysconf(_SC_PAGESIZE);
 	}
 }
 
@@ -215,6 +305,9 @@ void metrics_begin(struct writer *w)
 	stat_set(w->d->stats, METRIC_EXTENTS_WANTED, st->arena.nr_extents + more);
 	stat_set(w->d->stats, METRIC_MAX_BLOCKS, st->dir.max_blocks);
 	stat_set(w->d->stats, METRIC_STARTS, st->start_count);
+	stat_set(w->d->stats, METRIC_RECOVERY_NS, st->recovery_ns);
+	stat_set(w->d->stats, METRIC_ABI, KVSHM_ABI);
+	stat_set(w->d->stats, METRIC_PAGE_BYTES, page_bytes(w->d));
 	stat_set(w->d->stats, METRIC_RECOVERED, (uint64_t)max_of(st->recovered, 0l));
 	metrics_publish(w);
 }

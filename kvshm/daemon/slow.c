@@ -12,13 +12,14 @@ bool slow_is_worth_it(const struct request *r)
 	return r->sqe.nr > SLOW_RECORDS && !r->w->d->conf.lockstep;
 }
 
-void slow_begin(struct request *r, const struct opdef *def)
+void slow_begin(struct request *r, const struct opdef *def, uint64_t turn_ns)
 {
 	r->s->q.slow = (struct slow_entry){
 		.def = def,
 		.sqe = r->sqe,
 		.cqe = r->cqe,
 		.parent = r->sqe.key,
+		.turn_ns = turn_ns,
 	};
 	r->s->q.owed++;
 }
@@ -34,7 +35,7 @@ void slow_go_on(struct writer *w, struct session *s)
 	if (has_more)
 		return;
 	slow_abort(e);
-	ns = metrics_op(w, &r.sqe);
+	ns = metrics_op(w, &r.sqe, e->turn_ns);
 	s->q.owed--;
 	writer_complete(w, s, &r.cqe, ns);
 }

@@ -36,10 +36,11 @@ struct slow_entry { /* of a session; private to the writer */
 	struct kvshm_key parent; /* commit: of the next record */
 	bool is_broken; /* commit: a chain lost a record, the rest is dropped */
 	struct cache_drop drop;
+	uint64_t turn_ns; /* when its turn came, 0: not timed */
 };
 
-/* The entry's steps begin with the next round. */
-void slow_begin(struct request *r, const struct opdef *def);
+/* The entry's steps begin with the next round; its turn came at @turn_ns. */
+void slow_begin(struct request *r, const struct opdef *def, uint64_t turn_ns);
 
 /* One step; after the last one the completion. */
 void slow_go_on(struct writer *w, struct session *s);

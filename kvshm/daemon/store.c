@@ -155,6 +155,7 @@ static void say_retired(const struct store *st)
 static int take_over(struct store *st, const struct instance *in, const struct conf *c, int fd)
 {
 	int ret = retired_read(in->pins_fd, st->retired);
+	uint64_t start_ns;
 
 	if (ret < 0)
 		return ret;
@@ -174,7 +175,9 @@ static int take_over(struct store *st, const struct instance *in, const struct c
 	if (ret < 0)
 		return ret;
 	store_learn(st, c, in->pins_fd);
-	st->recovered = cache_recover(st->cache, is_owner_alive, st, clock_ns());
+	start_ns = clock_ns();
+	st->recovered = cache_recover(st->cache, is_owner_alive, st, start_ns);
+	st->recovery_ns = clock_ns() - start_ns;
 	if (st->recovered >= 0 && st->nr_retired)
 		say_retired(st);
 	return st->recovered < 0 ? (int)st->recovered : 0;

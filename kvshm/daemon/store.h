@@ -40,6 +40,7 @@ struct store {
 	bool is_warm;
 	char reason[128]; /* "cold: ..." or "warm" */
 	uint32_t start_count;
+	uint64_t recovery_ns; /* that took */
 	long recovered;
 	uint64_t retired[RETIRED_MAX]; /* arena offsets of 2 MiB units not to be used */
 	unsigned nr_retired;

@@ -92,8 +92,8 @@ static bool is_staged(const struct kvshm_sqe *sqe)
 
 static void serve_entry(struct request *r)
 {
+	uint64_t ns = 0, turn_ns = metrics_turn(r->w, &r->sqe);
 	const struct opdef *def;
-	uint64_t ns = 0;
 	int ret;
 
 	USDT(op_start, r->s->slot, r->sqe.op, r->sqe.user_data);
@@ -106,14 +106,14 @@ static void serve_entry(struct request *r)
 	if (ret < 0) {
 		r->cqe.res = ret;
 	} else if (def->is_slow && def->is_slow(r)) {
-		slow_begin(r, def);
+		slow_begin(r, def, turn_ns);
 		return;
 	} else {
 		if (r->sqe.op != KVSHM_OP_GRANT && r->sqe.len)
 			request_take_args(r, r->sqe.off, r->sqe.len);
 		if (def->run(r) == OP_LATER)
 			return;
-		ns = metrics_op(r->w, &r->sqe);
+		ns = metrics_op(r->w, &r->sqe, turn_ns);
 	}
 	if (is_staged(&r->sqe) && r->cqe.res < 0)
 		r->s->q.is_stream_broken = true;
@@ -290,18 +290,32 @@ static void sleep_for_work(struct writer *w)
 	mailbox_arm(&w->d->to_writer);
 	w->has_paused = false;
 	if (!poll_hot(w) && !poll_cold(w, w->nr_cold) && !mailbox_has_mail(&w->d->to_writer)) {
+		uint64_t start_ns = clock_ns(), slept_ns;
+
 		epoll_wait(w->epoll_fd, ev, (int)ARRAY_SIZE(ev), sleep_ms(w));
+		slept_ns = clock_ns() - start_ns;
+		w->counts.asleep_ns += slept_ns;
+		w->now_ns += slept_ns;
 		w->counts.wakeups++;
 	}
 	mailbox_disarm(&w->d->to_writer);
 	doorbell_disarm(flag);
 }
 
+/* The time since the round before was that round's, but for what was slept. */
+static void begin_round(struct writer *w)
+{
+	uint64_t now_ns = clock_ns();
+
+	*(w->did_something ? &w->counts.busy_ns : &w->counts.idle_ns) += now_ns - w->now_ns;
+	w->now_ns = now_ns;
+}
+
 bool writer_round(struct writer *w)
 {
 	bool did;
 
-	w->now_ns = clock_ns();
+	begin_round(w);
 	did = take_mail(w);
 	did |= poll_hot(w);
 	did |= poll_cold(w, COLD_A_ROUND);
@@ -311,7 +325,7 @@ bool writer_round(struct writer *w)
 		scrub_some(w);
 		did = true;
 	}
-	return did;
+	return w->did_something = did;
 }
 
 int writer_main(void *writer)

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "kvshm/base/wait.h"
+#include "kvshm/daemon/recent.h"
 #include "kvshm/daemon/session.h"
 #include "kvshm/stats/statpage.h"
 
@@ -21,6 +22,7 @@ struct daemon;
 
 struct writer_counts {
 	uint64_t sqes, sqes_refused, cq_full, copy_in_bytes, counters_rejected, wakeups;
+	uint64_t busy_ns, idle_ns, asleep_ns; /* of its time: rounds with something to do, without, asleep */
 	uint64_t client[KVSHM_CC_LAST]; /* sums over all sessions, since start */
 };
 
@@ -37,10 +39,12 @@ struct writer {
 	uint64_t *mark; /* a bit a block id, for counting what left an owner's hands */
 	char args[KVSHM_ARGS_LEN] __attribute__((aligned(64))); /* private copy, one entry's */
 	struct writer_counts counts;
+	struct recent recent;
 	struct wait wait;
 	uint64_t now_ns; /* of this round */
 	uint64_t tick_ns, touch_ns, slow_ns;
 	bool is_busy; /* something happened since the last tick */
+	bool did_something; /* in the round before */
 	bool has_paused; /* a session waits for room in its CQ */
 	bool is_quitting;
 };
@@ -76,9 +80,11 @@ void scrub_some(struct writer *w);
 /* metrics.c: numbers and session table into the stats page; the clients' own counters. */
 void metrics_begin(struct writer *w);
 void metrics_publish(struct writer *w);
-/* One more time of an operation, from its client's stamp; of the one that @sqe asked for.  Return: it, 0: unknown. */
+/* One more time of an operation, from its client's stamp.  Return: it, 0: unknown. */
 uint64_t metrics_time(struct writer *w, enum stat_hist h, uint64_t stamp_ns);
-uint64_t metrics_op(struct writer *w, const struct kvshm_sqe *sqe);
+/* The turn of an entry has come: when, 0: not timed.  It is completed, both times are counted.  Return: as above. */
+uint64_t metrics_turn(const struct writer *w, const struct kvshm_sqe *sqe);
+uint64_t metrics_op(struct writer *w, const struct kvshm_sqe *sqe, uint64_t turn_ns);
 void metrics_take_client(struct writer *w, struct session *s, bool is_first);
 
 #endif

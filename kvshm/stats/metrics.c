@@ -12,7 +12,8 @@ const struct metric_def metric_defs[] = {
 };
 
 const struct hist_def hist_defs[] = {
-#define HIST(id, name_, label_, help_) [HIST_##id] = { name_, label_, help_ },
+#define HIST(id, name_, label_, help_) \
+	[HIST_##id] = { name_, label_, help_, sizeof(name_) > 4 && (name_)[sizeof(name_) - 3] == 'm' ? 1000000 : 1 },
 #include "kvshm/stats/hists.def"
 #undef HIST
 };

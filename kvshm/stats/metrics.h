@@ -17,6 +17,7 @@ extern const struct metric_def metric_defs[];
 
 struct hist_def {
 	const char *name, *label, *help;
+	uint64_t unit_ns;		/* of a value: 1, or 1,000,000 */
 };
 
 /* [HIST_LAST], in the order of hists.def. */

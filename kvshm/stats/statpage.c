@@ -42,8 +42,6 @@ _Static_assert(KVSHM_STATS_HIST_CELLS == HIST_CELLS, "a histogram of the page is
 
 struct layout {
 	uint32_t metric_off, cell_off, session_off, text_off, hist_off, use_off;
-	size_t base_len;		/* a page of minor 0 ends here */
-	size_t hist_end;		/* of minor 1 here */
 	size_t len;
 };
 
@@ -55,10 +53,8 @@ static struct layout page_layout(void)
 	l.cell_off = l.metric_off + KVSHM_STATS_METRICS * sizeof(struct kvshm_stats_metric);
 	l.session_off = l.cell_off + KVSHM_STATS_METRICS * sizeof(uint64_t);
 	l.text_off = l.session_off + KVSHM_STATS_SESSIONS * sizeof(struct kvshm_stats_session);
-	l.base_len = round_up(l.text_off + KVSHM_STATS_TEXTS * (size_t)KVSHM_STATS_TEXT_LEN, 4096ul);
-	l.hist_off = (uint32_t)l.base_len;
-	l.hist_end = round_up(l.hist_off + KVSHM_STATS_HISTS * sizeof(struct kvshm_stats_hist), 4096ul);
-	l.use_off = (uint32_t)l.hist_end;
+	l.hist_off = round_up(l.text_off + KVSHM_STATS_TEXTS * KVSHM_STATS_TEXT_LEN, 4096u);
+	l.use_off = round_up(l.hist_off + KVSHM_STATS_HISTS * (uint32_t)sizeof(struct kvshm_stats_hist), 4096u);
 	l.len = round_up(l.use_off + STAT_USES * sizeof(struct kvshm_stats_use), 4096ul);
 	return l;
 }
@@ -121,22 +117,20 @@ static int page_check(struct statpage *p)
 	const struct kvshm_stats_page *h = p->page;
 	struct layout l = page_layout();
 
-	if (p->len < l.base_len || h->magic != KVSHM_STATS_MAGIC)
+	/* Told apart first, by the words that stay: another major may be shorter. */
+	if (p->len < sizeof(*h) || h->magic != KVSHM_STATS_MAGIC)
 		return -EBADMSG;
 	if (h->major != KVSHM_STATS_MAJOR)
 		return -EPROTONOSUPPORT;
 	/* Within a major the offsets are fixed; a minor may name more metrics, never fewer. */
-	if (h->metric_off != l.metric_off || h->cell_off != l.cell_off ||
-	    h->session_off != l.session_off || h->text_off != l.text_off ||
-	    h->nr_metrics > KVSHM_STATS_METRICS || h->nr_sessions > KVSHM_STATS_SESSIONS)
+	if (p->len < l.len || h->metric_off != l.metric_off || h->cell_off != l.cell_off ||
+	    h->session_off != l.session_off || h->text_off != l.text_off || h->hist_off != l.hist_off ||
+	    h->use_off != l.use_off || h->nr_metrics > KVSHM_STATS_METRICS || h->nr_sessions > KVSHM_STATS_SESSIONS ||
+	    h->nr_hists > KVSHM_STATS_HISTS || h->nr_uses != STAT_USES)
 		return -EBADMSG;
-	if (h->minor >= 1 && (h->hist_off != l.hist_off || h->nr_hists > KVSHM_STATS_HISTS || p->len < l.hist_end))
-		return -EBADMSG;
-	if (h->minor >= 2 && (h->use_off != l.use_off || h->nr_uses != STAT_USES || p->len < l.len))
-		return -EBADMSG;
-	p->nr_uses = h->minor >= 2 ? STAT_USES : 0;
+	p->nr_uses = STAT_USES;
 	p->use = (void *)((char *)p->page + l.use_off);
-	p->nr_hists = h->minor >= 1 ? min_of(h->nr_hists, (uint32_t)HIST_LAST) : 0;
+	p->nr_hists = min_of(h->nr_hists, (uint32_t)HIST_LAST);
 	p->hist = (void *)((char *)p->page + l.hist_off);
 	p->nr_metrics = min_of(h->nr_metrics, (uint32_t)METRIC_LAST);
 	p->nr_sessions = h->nr_sessions;
@@ -209,7 +203,7 @@ int statpage_open(const char *path, struct statpage **ret_p)
 	if (fd < 0)
 		return -errno;
 	ret = fstat(fd, &st) < 0 ? -errno : 0;
-	if (!ret && (!S_ISREG(st.st_mode) || (size_t)st.st_size < page_layout().base_len))
+	if (!ret && (!S_ISREG(st.st_mode) || (size_t)st.st_size < sizeof(struct kvshm_stats_page)))
 		ret = -EBADMSG;
 	if (!ret)
 		ret = page_map(fd, min_of((size_t)st.st_size, page_layout().len), PROT_READ, &p);
@@ -253,9 +247,9 @@ static struct hist *hist_of(const struct statpage *p, enum stat_hist h)
 	return (uint32_t)h < p->nr_hists ? (struct hist *)p->hist[h].count : NULL;
 }
 
-void stat_hist_record(struct statpage *p, enum stat_hist h, uint64_t ns)
+void stat_hist_record(struct statpage *p, enum stat_hist h, uint64_t v)
 {
-	hist_record(hist_of(p, h), ns);
+	hist_record(hist_of(p, h), v);
 }
 
 void stat_get_hist(const struct statpage *p, enum stat_hist h, struct hist *ret_h)

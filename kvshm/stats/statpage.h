@@ -55,8 +55,8 @@ struct statpage *statpage_destroy(struct statpage *p);
 void stat_set(struct statpage *p, enum metric m, uint64_t value);
 void stat_add(struct statpage *p, enum metric m, uint64_t n);
 
-/* Count a time once; each histogram has one thread that does. */
-void stat_hist_record(struct statpage *p, enum stat_hist h, uint64_t ns);
+/* Count a time once, in the histogram's unit; each has one thread that does. */
+void stat_hist_record(struct statpage *p, enum stat_hist h, uint64_t v);
 
 /* Add to what is counted of @group, one of stat_use_ns() and stat_use_class(). */
 void stat_use_add(struct statpage *p, unsigned group, const struct kvshm_stats_use *more);
@@ -78,10 +78,10 @@ int statpage_open(const char *path, struct statpage **ret_p);
 uint64_t stat_get(const struct statpage *p, enum metric m);
 const char *stat_metric_name(enum metric m);	/* "kvshm_publishes_total" */
 
-/* A copy of a histogram; empty of a page older than it. */
+/* A copy of a histogram; empty if the page does not know it. */
 void stat_get_hist(const struct statpage *p, enum stat_hist h, struct hist *ret_h);
 
-/* What was counted of @group; zeros of a page older than that, and of groups that there are not. */
+/* What was counted of @group; zeros of groups that there are not. */
 void stat_get_use(const struct statpage *p, unsigned group, struct kvshm_stats_use *ret_use);
 
 /* Return: 0; -EAGAIN torn after 64 tries. */

@@ -75,19 +75,19 @@ ask HEAD /metrics
 
 # every metric of the list is in both forms, with its type, and its value is that of the page
 cat > "$TMPDIR/compare.py" <<'PY'
-import json, re, sys
+import json, re, sys, time
 defs = re.findall(r'^METRIC\((\w+), "(\w+)", (\w+), (\w+), "(.*)"\)', open("kvshm/stats/metrics.def").read(), re.M)
 assert len(defs) > 50
 text, openmetrics = open(sys.argv[1]).read(), open(sys.argv[2]).read()
 assert openmetrics.endswith("# EOF\n")
 for _, name, kind, unit, help_ in defs:
-    served = re.sub("_ns$", "_seconds", name)
+    served = re.sub("_ns(_total)?$", r"_seconds\1", name)
     family = served[:-6] if served.endswith("_total") else served
     for form, typed in ((text, served), (openmetrics, family)):
         assert f"# TYPE {typed} {kind.lower()}\n" in form, typed
         assert f"# HELP {typed} {help_}\n" in form, typed
         assert len(re.findall(rf'^{served}{{daemon="main"}} \S+$', form, re.M)) == 1, served
-hists = re.findall(r'^HIST\(\w+, "(\w+)_ns", "(.*?)", "(.*)"\)', open("kvshm/stats/hists.def").read(), re.M)
+hists = re.findall(r'^HIST\(\w+, "(\w+)_[nm]s", "(.*?)", "(.*)"\)', open("kvshm/stats/hists.def").read(), re.M)
 assert len(hists) > 5
 for name, label, help_ in hists:
     label = label.replace('\\"', '"')
@@ -100,6 +100,14 @@ for name, label, help_ in hists:
         assert f'{name}_seconds_count{{daemon="main"{"," + label if label else ""}}} {counts[-1]:g}\n' in form, (name, label)
 commits = re.search(r'^kvshm_op_seconds_count{daemon="main",op="commit"} (\S+)$', text, re.M)
 assert float(commits[1]) > 0
+assert float(re.search(r'^kvshm_block_residence_seconds_count{daemon="main"} (\S+)$', text, re.M)[1]) > 0
+evicted = float(re.search(r'^kvshm_evictions_total{daemon="main"} (\S+)$', text, re.M)[1])
+for life in ("residence", "idle_before_evict"):
+    assert float(re.search(rf'^kvshm_block_{life}_seconds_count{{daemon="main"}} (\S+)$', text, re.M)[1]) <= evicted, life
+started = float(re.search(r'^kvshm_start_time_seconds{daemon="main"} (\S+)$', text, re.M)[1])
+assert 0 <= time.time() - started < 3600, started
+assert len(re.findall(r'^kvshm_degraded{daemon="main",component="\w+"} [01]$', text, re.M)) == 5
+assert len(re.findall(r'^kvshm_puts_dropped_total{daemon="main",reason="\w+"} \d+$', text, re.M)) == 5
 states = [float(v) for v in re.findall(r'^kvshm_arena_bytes{daemon="main",state="\w+"} (\S+)$', text, re.M)]
 capacity = float(re.search(r'^kvshm_arena_capacity_bytes{daemon="main"} (\S+)$', text, re.M)[1])
 assert len(states) == 5 and sum(states) == capacity, (states, capacity)
@@ -136,7 +144,7 @@ p.feed(page)
 assert not p.open_, p.open_
 assert "script" not in p.tags and "svg" in p.tags
 for what in ("hit ratio since the start", "published of the arena", "Clients", "wrong checksums 0", "look-ups a second",
-             "op=commit", "P99.9", "Miss-ratio curve"):
+             "op=commit", "op_service=commit", "block_residence", "P99.9", "Miss-ratio curve"):
     assert what in p.text, what
 assert "prefers-color-scheme:dark" in page
 assert not re.search(r"https?:|url\(|@import", page)

@@ -99,7 +99,8 @@ report 'each key of the configuration is in kvshmd.conf(5), and no other' "$work
 
 sed -nE 's/^METRIC\([A-Z0-9_]+, "([a-z0-9_]+)", ([A-Z]+), ([A-Z]+), .*/\1 \2 \3/p' kvshm/stats/metrics.def |
 	sed 's/ GAUGE/ gauge/; s/ COUNTER/ counter/; s/ BYTES$/, bytes/; s/ BLOCKS$/, blocks/; s/ NS$/, nanoseconds/; s/ NONE$//' > "$work/help"
-sed -nE 's/^HIST\([A-Z0-9_]+, "([a-z0-9_]+)", .*/\1 histogram, nanoseconds/p' kvshm/stats/hists.def >> "$work/help"
+sed -nE 's/^HIST\([A-Z0-9_]+, "([a-z0-9_]+)", .*/\1/p' kvshm/stats/hists.def |
+	sed 's/_ns$/& histogram, nanoseconds/; s/_ms$/& histogram, milliseconds/' >> "$work/help"
 sed -nE 's/^\.It Sy (kvshm_[a-z0-9_]+) Pq (.*)/\1 \2/p' "$man/kvshm-metrics.5" > "$work/page"
 differ kvshm-metrics.5 "$work/page" "$work/help" > "$work/differs"
 report 'each metric is in kvshm-metrics(5) with its type and unit, and no other' "$work/differs"

@@ -11,13 +11,13 @@
 #include <stdint.h>
 
 #define KVSHM_STATS_MAGIC 0x3154415453564b53ull
-#define KVSHM_STATS_MAJOR 1u
-#define KVSHM_STATS_MINOR 2u
+#define KVSHM_STATS_MAJOR 2u
+#define KVSHM_STATS_MINOR 0u
 #define KVSHM_STATS_SESSIONS 256u
 #define KVSHM_STATS_THREADS 16u
 #define KVSHM_STATS_METRICS 256u
 #define KVSHM_STATS_TEXTS 8u
-#define KVSHM_STATS_HISTS 16u
+#define KVSHM_STATS_HISTS 32u
 #define KVSHM_STATS_HIST_CELLS 576u
 #define KVSHM_STATS_NS 65u		/* uses by namespace; 0: of all that have a higher number */
 #define KVSHM_STATS_CLASSES 16u		/* uses by the request's type of the hint; 0: not said, 15: 15 and above */
@@ -58,7 +58,7 @@ struct kvshm_stats_session {
 	uint64_t grants, grant_bytes;
 	uint64_t lookups, lookup_blocks, hit_blocks, commits, dropped;
 	char label[32];			/* printable, NUL padded */
-	uint64_t hit_tokens;		/* minor 2 */
+	uint64_t hit_tokens;
 	uint32_t sq_entries;		/* sent and not served yet */
 	uint32_t cq_entries;		/* served and not taken yet */
 };
@@ -70,7 +70,7 @@ struct kvshm_stats_metric {		/* description of one cell */
 };
 
 /*
- * Nanoseconds, log-linear: cells 0-15 hold the values 0-15; then 16 cells an octave, cell 16 k + j being
+ * Nanoseconds or, by the end of its name, milliseconds; log-linear: cells 0-15 hold the values 0-15; then 16 cells an octave, cell 16 k + j being
  * [(16 + j) 2^(k-1), (17 + j) 2^(k-1)).  The last cell also has what is greater.
  */
 struct kvshm_stats_hist {
@@ -97,8 +97,8 @@ struct kvshm_stats_page {
 	uint32_t nr_metrics, nr_sessions;
 	uint32_t metric_off, cell_off, session_off, text_off;
 	uint64_t pid_ns;		/* inode of its PID namespace: is .pid meaningful here? */
-	uint32_t hist_off, nr_hists;	/* minor 1 */
-	uint32_t use_off, nr_uses;	/* minor 2 */
+	uint32_t hist_off, nr_hists;
+	uint32_t use_off, nr_uses;
 	uint64_t resv[5];
 	uint64_t heartbeat_ns[KVSHM_STATS_THREADS];	/* 0: no such thread */
 	uint64_t session_seq;		/* ST-1: odd while the table changes */

@@ -60,6 +60,7 @@ static void known_metrics(void)
 	for (unsigned i = 1; i <= 1000; i++) {
 		hist_record(&now.hist[HIST_OP_COMMIT], i * 1000);
 		hist_record(&now.hist[HIST_REAP], 3000000 + i);
+		hist_record(&now.hist[HIST_RESIDENCE], i * 60);
 	}
 	now.metric[METRIC_PINNED_BYTES] = 96ull << 20;
 }
@@ -255,6 +256,9 @@ static void the_cells_of_a_histogram_sum_to_its_count(void **state)
 	table_end(&t);
 	assert_int_equal(view_hist_cells(&t, &now, "kvshm_reap_ns"), 0);
 	assert_int_equal(t.nr_rows, 1);
+	table_end(&t);
+	assert_int_equal(view_hist_cells(&t, &now, "block_residence"), 0);	/* kept in ms, shown in ns */
+	assert_true(t.cell[0].u <= 60000000 && t.cell[1].u > 60000000);
 	table_end(&t);
 	assert_int_equal(view_hist_cells(&t, &now, "op=none"), -1);
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kvshm/base/proc.h"
@@ -87,6 +88,16 @@ static void the_boot_has_one_id(void **state)
 	assert_memory_not_equal(a, none, sizeof(a));
 }
 
+static void the_boot_was_before_now_and_after_the_epoch_of_this_code(void **state)
+{
+	struct timespec up;
+	uint64_t boot = proc_boot_time();
+
+	(void)state;
+	clock_gettime(CLOCK_MONOTONIC, &up);
+	assert_in_range(boot, 1600000000, (uint64_t)time(NULL) - (uint64_t)up.tv_sec + 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -96,6 +107,7 @@ int main(void)
 		cmocka_unit_test(a_process_that_is_gone_is_an_error_and_leaves_the_result_alone),
 		cmocka_unit_test(a_stopped_process_says_so),
 		cmocka_unit_test(the_boot_has_one_id),
+		cmocka_unit_test(the_boot_was_before_now_and_after_the_epoch_of_this_code),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
