@@ -19,7 +19,7 @@
 #define ARENA_DEFAULT (4ull << 30)	/* a plain kvshmd takes no more */
 
 static void (*const checks[])(struct doctor *d) = {
-	check_daemon, check_kernel, check_clock, check_pages, check_mount, check_shmem, check_hugepages,
+	check_daemon, check_abi, check_kernel, check_clock, check_pages, check_mount, check_shmem, check_hugepages,
 	check_shm_size, check_pins, check_swap, check_numa, check_memlock, check_nofile, check_cgroup,
 	check_io_uring, check_protection, check_trust, check_socket, check_stats, check_remove_ipc, check_gpu,
 };

@@ -72,6 +72,7 @@ const char *doctor_option(const char *options, const char *name, char *buf, size
 extern const char doctor_no_daemon[];
 
 void check_daemon(struct doctor *d);		/* doctor_daemon.c */
+void check_abi(struct doctor *d);
 void check_protection(struct doctor *d);
 void check_trust(struct doctor *d);
 void check_socket(struct doctor *d);

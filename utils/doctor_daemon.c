@@ -3,8 +3,11 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#include <kvshm/version.h>
 
 #include "kvshm/stats/statpage.h"
 #include "utils/doctor.h"
@@ -18,23 +21,42 @@ static const char *name_of(const struct doctor *d)
 
 void check_daemon(struct doctor *d)
 {
-	char how[96];
+	char how[128];
 
-	snprintf(how, sizeof(how), "systemctl start kvshmd@%s    # or, as yourself: kvshmd -i %s &", name_of(d),
-		 name_of(d));
+	if (d->page && d->state == TARGET_STOPPED)
+		snprintf(how, sizeof(how), "kill -CONT %" PRIu64, stat_header(d->page)->pid);
+	else if (d->page && d->state != TARGET_DEAD)
+		snprintf(how, sizeof(how), "systemctl restart kvshmd@%s    # warm: content and pins stay", name_of(d));
+	else
+		snprintf(how, sizeof(how), "systemctl start kvshmd@%s    # or, as yourself: kvshmd -i %s &", name_of(d),
+			 name_of(d));
 	if (!d->page)
 		doctor_find(d, "daemon", VERDICT_CHANGE, how, "no daemon was here yet: no statistics page of instance \"%s\"",
 			    name_of(d));
 	else if (d->state == TARGET_RUNNING)
 		doctor_find(d, "daemon", VERDICT_OK, NULL, "running, pid %" PRIu64, stat_header(d->page)->pid);
 	else
-		doctor_find(d, "daemon", VERDICT_CHANGE, d->state == TARGET_DEAD ? how : NULL,
-			    "%s; clients go on hitting, puts are dropped", target_state_name(d->state));
+		doctor_find(d, "daemon", VERDICT_CHANGE, how, "%s; clients go on hitting, puts are dropped", target_state_name(d->state));
+}
+
+void check_abi(struct doctor *d)
+{
+	uint64_t abi = d->page ? stat_get(d->page, METRIC_ABI) : 0;
+	char how[128];
+
+	if (!d->page)
+		return;
+	snprintf(how, sizeof(how), "systemctl restart kvshmd@%s    # once daemon and library are of one release", name_of(d));
+	if (abi == KVSHM_ABI)
+		doctor_find(d, "abi", VERDICT_OK, NULL, "daemon and library lay memory out alike: %u", KVSHM_ABI);
+	else
+		doctor_find(d, "abi", VERDICT_CHANGE, how,
+			    "the daemon's is %" PRIu64 ", that of clients of this release %u: they cannot attach", abi, KVSHM_ABI);
 }
 
 void check_protection(struct doctor *d)
 {
-	char text[KVSHM_STATS_TEXT_LEN];
+	char text[KVSHM_STATS_TEXT_LEN], how[256];
 
 	if (!d->page) {
 		doctor_find(d, "protection", VERDICT_NOTE, NULL, "%s", doctor_no_daemon);
@@ -45,13 +67,13 @@ void check_protection(struct doctor *d)
 		doctor_find(d, "protection", VERDICT_OK, NULL, "%s", text);
 		return;
 	}
-	doctor_find(d, "protection", VERDICT_CHANGE,
-		    "# in the unit of the daemon:\n"
-		    "BindReadOnlyPaths=/run/kvshm-huge/%i:/run/kvshm-huge-ro/%i\n"
-		    "# in its configuration:\n"
-		    "[arena]\n"
-		    "readonly_dir=/run/kvshm-huge-ro/main",
-		    "%s", text);
+	snprintf(how, sizeof(how),
+		 "# in the unit of the daemon:\n"
+		 "BindReadOnlyPaths=/run/kvshm-huge/%%i:/run/kvshm-huge-ro/%%i\n"
+		 "# in its configuration:\n"
+		 "[arena]\n"
+		 "readonly_dir=/run/kvshm-huge-ro/%s", name_of(d));
+	doctor_find(d, "protection", VERDICT_CHANGE, how, "%s", text);
 }
 
 /* Each untrusted user once. */
@@ -125,6 +147,35 @@ void check_socket(struct doctor *d)
 		doctor_find(d, "socket", VERDICT_CHANGE, NULL, "%s: %s", d->socket, strerror(errno));
 }
 
+/* Number of the group that a service gives its page to.  Return: 0; -1 this host has none. */
+static int stat_group(struct doctor *d, uint32_t *ret_gid)
+{
+	static const char name[] = "\nkvshm-stat:";
+	char text[65536] = "\n", *at;
+
+	if (doctor_read(d, "/etc/group", text + 1, sizeof(text) - 1) < 0)
+		return -1;
+	at = strstr(text, name);
+	at = at ? strchr(at + sizeof(name) - 1, ':') : NULL;
+	if (!at)
+		return -1;
+	*ret_gid = (uint32_t)strtoul(at + 1, NULL, 10);
+	return 0;
+}
+
+static void look_at_group(struct doctor *d, const struct stat *st)
+{
+	uint32_t gid;
+
+	if (!d->is_system || stat_group(d, &gid) < 0 || st->st_gid == gid)
+		doctor_find(d, "stats", VERDICT_OK, NULL, "mode %04o, gid %u", st->st_mode & 0777, (unsigned)st->st_gid);
+	else
+		doctor_find(d, "stats", VERDICT_CHANGE,
+			    "# a drop-in of the unit: systemctl edit kvshmd@NAME\n[Service]\nSupplementaryGroups=kvshm-stat",
+			    "gid %u, not %u: who is in kvshm-stat cannot look, as the daemon's user is not in it",
+			    (unsigned)st->st_gid, (unsigned)gid);
+}
+
 void check_stats(struct doctor *d)
 {
 	char path[DOCTOR_PATH], dir[KVSHM_STATS_TEXT_LEN + 8];
@@ -142,7 +193,7 @@ void check_stats(struct doctor *d)
 		doctor_find(d, "stats", VERDICT_CHANGE, NULL, "%s has mode %04o, not 0640: it tells pids and uids", dir,
 			    st.st_mode & 0777);
 	else
-		doctor_find(d, "stats", VERDICT_OK, NULL, "mode %04o", st.st_mode & 0777);
+		look_at_group(d, &st);
 }
 
 /* systemd-logind removes a user's shared memory when the last session ends. */

@@ -30,6 +30,7 @@ struct conf {
 	/* [daemon] */
 	char instance[64];
 	char run_dir[CONF_TEXT_LEN], socket[CONF_TEXT_LEN];
+	char stats_group[64];
 	uint64_t copy_lcores;
 	unsigned sandbox; /* enum sandbox_mode */
 	uint64_t scrub_ns; /* one pass over all known checksums, 0: never */

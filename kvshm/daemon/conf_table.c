@@ -26,6 +26,8 @@ const struct conf_key conf_keys[] = {
 	  .help = "directory of socket and stats page" },
 	{ "daemon", "socket", TEXT(socket, ""), .option = "socket", .metavar = "PATH",
 	  .help = "socket that clients connect to" },
+	{ "daemon", "stats_group", TEXT(stats_group, ""), .metavar = "GROUP",
+	  .help = "group that may read the statistics page" },
 	{ "daemon", "copy_lcores", COUNT(copy_lcores, "1", 1, 8), .metavar = "N",
 	  .help = "threads that copy staged puts" },
 	{ "daemon", "scrub", TIME(scrub_ns, "1d"), .is_live = true, .metavar = "TIME",

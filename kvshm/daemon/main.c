@@ -25,6 +25,7 @@
 #include "kvshm/daemon/sandbox.h"
 #include "kvshm/daemon/sdnotify.h"
 #include "kvshm/daemon/server.h"
+#include "kvshm/daemon/statgroup.h"
 #include "kvshm/daemon/writer.h"
 
 #define BACKLOG 1024
@@ -43,6 +44,7 @@ static int start_stats(struct daemon *d, struct diag *g)
 
 	if (ret < 0)
 		return fail(g, EX_CANTCREAT, "cannot make the stats page", ret);
+	statgroup_give(&d->inst, &d->conf);
 	cache_count_uses(d->store.cache, d->stats);
 	stat_text(d->stats, KVSHM_TEXT_INSTANCE, d->conf.instance);
 	stat_text(d->stats, KVSHM_TEXT_PAGES, backing_kind_name(d->store.dir.extent[0].page_kind));

@@ -69,6 +69,28 @@ else
 	not_ok 'the first one is untouched by the second'
 fi
 
+
+# the group that may look: root may name any, others one of theirs
+group=$(id -gn)
+[ "$(id -u)" != 0 ] || group=$(getent group | awk -F: '$3 != 0 { print $1; exit }')
+start_daemon "$TMPDIR/g" --set daemon.stats_group="$group" || not_ok 'a daemon with a group for its page starts' "$TMPDIR/g/log"
+if [ "$(stat -c %G:%a "$TMPDIR/g/run/stats" "$TMPDIR/g/run/events" | sort -u)" = "$group:640" ] &&
+   [ "$(grep -c . "$TMPDIR/g/log")" = 1 ]; then
+	ok 'page and events are given to the group that is configured'
+else
+	stat -c '%n %G:%a' "$TMPDIR/g/run/"* >> "$TMPDIR/g/log"
+	not_ok 'page and events are given to the group that is configured' "$TMPDIR/g/log"
+fi
+stop_daemon "$TMPDIR/g"
+start_daemon "$TMPDIR/g" --set daemon.stats_group=no-such-group || not_ok 'a group that is not there stops nothing' "$TMPDIR/g/log"
+if grep -q 'stats_group=no-such-group: no such group' "$TMPDIR/g/log"; then
+	ok 'a group that is not there is told, and the daemon serves'
+else
+	not_ok 'a group that is not there is told, and the daemon serves' "$TMPDIR/g/log"
+fi
+stop_daemon "$TMPDIR/g"
+daemon_socket=$TMPDIR/a/run/kvshm.sock daemon_memory=$(cat "$TMPDIR/a/memory")
+
 stop_daemon "$TMPDIR/a"
 if [ "$daemon_status" = 0 ] && [ ! -e "$daemon_socket" ] && [ -e "$daemon_memory/directory" ]; then
 	ok 'SIGTERM ends it with 0, the socket goes, the content stays'

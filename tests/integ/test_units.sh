@@ -25,7 +25,7 @@ check() { # SENTENCE COMMAND...
 	fi
 }
 
-for unit in kvshm-events@main.service kvshmd@main.service kvshmd@main.socket 'run-kvshm\x2dhuge.mount' 'run-kvshm\x2dpins-main.mount'; do
+for unit in kvshm-events@main.service kvshm-exporter.service kvshmd@main.service kvshmd@main.socket 'run-kvshm\x2dhuge.mount' 'run-kvshm\x2dpins-main.mount'; do
 	check "$unit is understood" env SYSTEMD_UNIT_PATH="$units:" systemd-analyze --man=no verify "$unit"
 done
 for f in "$units"/*.service; do

@@ -11,7 +11,7 @@ import tempfile
 import time
 import unittest
 
-from daemonlib import BUILD, MAPPED, Daemon, hello, leave, plain, receive
+from daemonlib import ABI, BUILD, MAPPED, Daemon, hello, leave, plain, receive
 
 TOOL = os.path.join(BUILD, "kvshm")
 PAGES, PROTECTION, MEMORY_DIR, SOCKET = 1, 4, 6, 7
@@ -305,6 +305,21 @@ class Doctor(unittest.TestCase):
             pass
         h.mode("/run/kvshm/main/stats", 0o644)
         self.finds(h, "stats", "mode 0644")
+
+    def test_a_statistics_page_that_its_readers_group_has_not(self):
+        h = self.host()
+        h.write("/etc/group", f"root:x:0:\nkvshm-stat:x:{os.getegid()}:kvshm\n")
+        self.assertEqual(self.changes(h), {})
+        h.write("/etc/group", f"root:x:0:\nkvshm-stat:x:{os.getegid() + 1}:\n")
+        self.finds(h, "stats", f"not {os.getegid() + 1}: who is in kvshm-stat", "SupplementaryGroups=kvshm-stat")
+
+    def test_a_daemon_of_another_abi_than_the_library(self):
+        h = self.host()
+        at, = struct.unpack_from("<I", h.page, 72)
+        index = next(i for i in range(256) if h.page[at + 64 * i:].startswith(b"kvshm_abi\0"))
+        self.assertEqual(struct.unpack_from("<Q", h.page, struct.unpack_from("<I", h.page, 76)[0] + 8 * index)[0], ABI)
+        struct.pack_into("<Q", h.page, struct.unpack_from("<I", h.page, 76)[0] + 8 * index, 99)
+        self.finds(h, "abi", f"the daemon's is 99, that of clients of this release {ABI}", "systemctl restart kvshmd@main")
 
     def test_a_logout_that_removes_the_arena(self):
         if os.geteuid():

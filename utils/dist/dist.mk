@@ -114,9 +114,9 @@ install: all
 	$(Q)install -m 644 utils/dist/prometheus/kvshm.rules.yml $(inst)/share/kvshm/prometheus
 	$(Q)install -d $(inst)/lib/systemd/system $(inst)/lib/sysusers.d $(inst)/lib/tmpfiles.d $(inst)/share/doc/kvshm/examples $(inst)/share/bash-completion/completions
 	$(Q)for u in utils/dist/systemd/*.service utils/dist/systemd/*.socket utils/dist/systemd/*.mount; do sed 's|/usr/sbin/kvshmd|$(inst-kvshmd)|; s|/usr/bin/kvshm |$(PREFIX)/bin/kvshm |' "$$u" > "$(inst)/lib/systemd/system/$${u##*/}"; done
-	$(Q)install -m 644 utils/dist/systemd/kvshm.sysusers $(inst)/lib/sysusers.d/kvshm.conf
+	$(Q)for p in kvshm kvshm-tools; do install -m 644 utils/dist/systemd/$$p.sysusers $(inst)/lib/sysusers.d/$$p.conf; done
 	$(Q)install -m 644 utils/dist/systemd/kvshm.tmpfiles $(inst)/lib/tmpfiles.d/kvshm.conf
-	$(Q)install -m 644 utils/dist/systemd/kvshm-hugepages.tmpfiles.example $(inst)/share/doc/kvshm/examples
+	$(Q)install -m 644 utils/dist/systemd/*.example $(inst)/share/doc/kvshm/examples
 	$(Q)install -m 644 utils/dist/containers/*.yaml $(inst)/share/doc/kvshm/examples
 	$(Q)install -m 644 utils/dist/systemd/main.conf $(inst)/share/kvshm
 	$(Q)install -m 644 utils/dist/completions/kvshm.bash $(inst)/share/bash-completion/completions/kvshm
