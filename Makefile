@@ -89,12 +89,19 @@ $(O)/libkvshm.so: $(call archives,kvshm-client) kvshm/client/libkvshm.map
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-soname,libkvshm.so.0 -Wl,--version-script=kvshm/client/libkvshm.map -o $@ -Wl,--whole-archive $(O)/lib/kvshm-client.a -Wl,--no-whole-archive -Wl,--start-group $(filter-out $(O)/lib/kvshm-client.a %.map,$^) -Wl,--end-group $(call link-libs,kvshm-client)
 	@ln -sf libkvshm.so $(O)/libkvshm.so.0
+# one object, so that what is hidden is nobody else's name
+static-lib := $(O)/libkvshm.a
+$(static-lib): $(call archives,kvshm-client)
+	$(call say,AR,$@)
+	$(Q)ld -r -o $(O)/obj/libkvshm.o --whole-archive $(O)/lib/kvshm-client.a --no-whole-archive --start-group $(filter-out $(O)/lib/kvshm-client.a,$^) --end-group
+	$(Q)objcopy --localize-hidden $(O)/obj/libkvshm.o
+	$(Q)rm -f $@ && ar rcs $@ $(O)/obj/libkvshm.o
 endif
 -include kvshm/python/python.mk
 -include kvshm/engines/llama/program.mk
 
 .PHONY: all FORCE
-all: $(programs) $(examples)
+all: $(programs) $(static-lib) $(examples)
 
 # ---- the rest, by subject --------------------------------------------------------------------
 include tests/module.mk

@@ -18,8 +18,10 @@
 #include "utils/bench.h"
 #include "utils/commands.h"
 
-#define PAIRS 40
-#define WARM_UP 6
+#define PAIRS 1000u			/* of which a 99.9th percentile means something; */
+#define PAIRS_LEAST 40u			/* fewer where they take too long */
+#define PAIRS_NS 30000000000ull
+#define WARM_UP 6u
 #define TIMEOUT_US 5000000u
 
 struct copy_run {
@@ -29,6 +31,7 @@ struct copy_run {
 	unsigned nr;			/* blocks copied at once */
 	uint64_t next_chain;		/* put: keys never used before */
 	int daemon_pid;
+	uint64_t start_ns, cpu_ns, daemon_cpu_ns;	/* when it began to measure */
 };
 
 static char *buffer(size_t len)
@@ -96,12 +99,41 @@ static double gb_per_s(const struct copy_run *r, double ns)
 	return (double)(r->nr * r->o->bytes) / ns;
 }
 
+static void begin(struct copy_run *r)
+{
+	r->start_ns = clock_ns();
+	r->cpu_ns = bench_process_cpu_ns(getpid());
+	r->daemon_cpu_ns = bench_process_cpu_ns(r->daemon_pid);
+}
+
+static bool goes_on(const struct copy_run *r, unsigned i)
+{
+	return i < WARM_UP + PAIRS_LEAST || (i < WARM_UP + PAIRS && clock_ns() - r->start_ns < PAIRS_NS);
+}
+
+static void report(struct copy_run *r, struct samples *own, struct samples *plain, struct jdoc *j)
+{
+	double wall = (double)(clock_ns() - r->start_ns) / 100;
+
+	jdoc_int(j, "pairs", (int64_t)own->nr);
+	jdoc_real(j, "ratio", samples_quantile(plain, 0.5) / samples_quantile(own, 0.5));
+	jdoc_real(j, "gb_per_s", gb_per_s(r, samples_quantile(own, 0.5)));
+	jdoc_real(j, "plain_gb_per_s", gb_per_s(r, samples_quantile(plain, 0.5)));
+	jdoc_real(j, "p99_us_per_block", samples_quantile(own, 0.99) / 1000 / r->nr);
+	samples_p999(own, 1000.0 * r->nr, j, "p999_us_per_block");
+	pmu_report(r->o->pmu, j, WARM_UP + (double)own->nr);
+	if (r->daemon_pid)
+		jdoc_real(j, "daemon_cpu_percent", (double)(bench_process_cpu_ns(r->daemon_pid) - r->daemon_cpu_ns) / wall);
+	jdoc_real(j, "client_cpu_percent", (double)(bench_process_cpu_ns(getpid()) - r->cpu_ns) / wall);
+}
+
 static int measure_get(struct copy_run *r, struct jdoc *j)
 {
 	struct samples own = { 0 }, plain = { 0 };
 	int ret = 0;
 
-	for (unsigned i = 0; i < WARM_UP + PAIRS && !ret; i++) {
+	begin(r);
+	for (unsigned i = 0; goes_on(r, i) && !ret; i++) {
 		uint64_t a, b, chain = 2 * i % r->t->nr_chains;
 
 		ret = get_once(r, chain, &a);
@@ -112,13 +144,8 @@ static int measure_get(struct copy_run *r, struct jdoc *j)
 			samples_add(&plain, (double)b);
 		}
 	}
-	if (!ret) {
-		jdoc_real(j, "ratio", samples_quantile(&plain, 0.5) / samples_quantile(&own, 0.5));
-		jdoc_real(j, "gb_per_s", gb_per_s(r, samples_quantile(&own, 0.5)));
-		jdoc_real(j, "plain_gb_per_s", gb_per_s(r, samples_quantile(&plain, 0.5)));
-		jdoc_real(j, "p99_us_per_block", samples_quantile(&own, 0.99) / 1000 / r->nr);
-		pmu_report(r->o->pmu, j, WARM_UP + PAIRS);
-	}
+	if (!ret)
+		report(r, &own, &plain, j);
 	samples_fini(&own);
 	samples_fini(&plain);
 	return ret;
@@ -143,7 +170,6 @@ static int run_copy(const struct bench_options *o, struct jdoc *j, unsigned flag
 	if (!ret) {
 		jdoc_int(j, "bytes", (int64_t)o->bytes);
 		jdoc_int(j, "blocks_a_call", nr);
-		jdoc_int(j, "pairs", PAIRS);
 		ret = measure(&r, j);
 		if (ret < 0) {
 			fprintf(stderr, "kvshm bench: %s\n", strerror(-ret));
@@ -216,8 +242,6 @@ static int put_floor(struct copy_run *r, struct kvshm *k, uint32_t ns, double *r
 
 static int measure_put(struct copy_run *r, struct jdoc *j)
 {
-	uint64_t cpu = bench_process_cpu_ns(r->daemon_pid), own_cpu = bench_process_cpu_ns(getpid());
-	uint64_t start = clock_ns(), wall;
 	struct samples own = { 0 }, plain = { 0 };
 	struct kvshm *k;
 	uint32_t ns;
@@ -226,7 +250,8 @@ static int measure_put(struct copy_run *r, struct jdoc *j)
 
 	if (ret < 0)
 		return ret;
-	for (unsigned i = 0; i < WARM_UP + PAIRS && !ret; i++) {
+	begin(r);
+	for (unsigned i = 0; goes_on(r, i) && !ret; i++) {
 		uint64_t a = 0;
 		double b = 0;
 
@@ -238,20 +263,11 @@ static int measure_put(struct copy_run *r, struct jdoc *j)
 			samples_add(&plain, b);
 		}
 	}
-	wall = clock_ns() - start;
-	kvshm_close(k);
 	if (!ret) {
 		jdoc_bool(j, "is_staged", r->o->is_staged);
-		jdoc_real(j, "ratio", samples_quantile(&plain, 0.5) / samples_quantile(&own, 0.5));
-		jdoc_real(j, "gb_per_s", gb_per_s(r, samples_quantile(&own, 0.5)));
-		jdoc_real(j, "plain_gb_per_s", gb_per_s(r, samples_quantile(&plain, 0.5)));
-		jdoc_real(j, "p99_us_per_block", samples_quantile(&own, 0.99) / 1000 / r->nr);
-		pmu_report(r->o->pmu, j, WARM_UP + PAIRS);
-		jdoc_real(j, "daemon_cpu_percent",
-			  100.0 * (double)(bench_process_cpu_ns(r->daemon_pid) - cpu) / (double)wall);
-		jdoc_real(j, "client_cpu_percent",
-			  100.0 * (double)(bench_process_cpu_ns(getpid()) - own_cpu) / (double)wall);
+		report(r, &own, &plain, j);
 	}
+	kvshm_close(k);
 	samples_fini(&own);
 	samples_fini(&plain);
 	return ret;

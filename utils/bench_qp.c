@@ -32,6 +32,7 @@
 #define TRIPS 500			/* of one batch */
 #define BATCHES 60
 #define WARM_UP 10
+#define TAIL_TRIPS 50000u
 #define WAKEUPS 60
 #define TIMEOUT_NS 2000000000ull
 
@@ -186,6 +187,34 @@ static int measure_trips(struct raw_session *s, struct samples *own, struct samp
 	return ret;
 }
 
+/* Trips one by one, with the clock read around each: batches have no tail of theirs. */
+static int measure_tail(struct raw_session *s, int daemon_pid, struct jdoc *j)
+{
+	uint64_t own_ns = bench_process_cpu_ns(getpid()), daemon_ns = bench_process_cpu_ns(daemon_pid);
+	struct samples one = { 0 };
+	struct wait w;
+	int ret = 0;
+
+	wait_init(&w);
+	for (unsigned i = 0; i < TAIL_TRIPS && !ret; i++) {
+		uint64_t start = clock_ns();
+
+		ret = trip(s, &w);
+		samples_add(&one, (double)(clock_ns() - start));
+	}
+	if (!ret) {
+		jdoc_real(j, "trip_p50_ns", samples_quantile(&one, 0.5));
+		jdoc_real(j, "trip_p99_ns", samples_quantile(&one, 0.99));
+		samples_p999(&one, 1, j, "trip_p999_ns");
+		jdoc_real(j, "client_cpu_ns_per_trip", (double)(bench_process_cpu_ns(getpid()) - own_ns) / TAIL_TRIPS);
+		if (daemon_pid)
+			jdoc_real(j, "daemon_cpu_ns_per_trip",
+				  (double)(bench_process_cpu_ns(daemon_pid) - daemon_ns) / TAIL_TRIPS);
+	}
+	samples_fini(&one);
+	return ret;
+}
+
 /* The daemon sleeps after some idle milliseconds; then one trip. */
 static int measure_wakeup(struct raw_session *s, struct samples *wake)
 {
@@ -234,6 +263,9 @@ static int measure(const struct bench_options *o, const struct bench_target *t, 
 		jdoc_real(j, "p99_ns", samples_quantile(&own, 0.99));
 		jdoc_real(j, "bare_p50_ns", samples_quantile(&bare, 0.5));
 		jdoc_real(j, "ratio", samples_quantile(&own, 0.5) / samples_quantile(&bare, 0.5));
+		ret = measure_tail(&s[0], t->daemon ? private_daemon_pid(t->daemon) : 0, j);
+	}
+	if (!ret) {
 		jdoc_real(j, "wakeup_us", samples_quantile(&wake, 0.5));
 		jdoc_real(j, "wakeup_p99_us", samples_quantile(&wake, 0.99));
 		if (t->daemon)

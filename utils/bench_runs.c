@@ -54,7 +54,9 @@ static struct run_series *series_of(struct runs *c, const char *field)
 static void add_result(void *arg, const char *name, const char *text, double number)
 {
 	struct runs *c = arg;
-	struct run_series *s = text || is_parameter(name) ? NULL : series_of(c, name);
+	/* how many pairs there were is neither: it says how good a percentile is */
+	bool is_result = !text && !is_parameter(name) && strcmp(name, "pairs");
+	struct run_series *s = is_result ? series_of(c, name) : NULL;
 
 	if (s)
 		samples_add(&s->of[c->side], number);

@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kvshm/base/clock.h"
-#include "kvshm/base/proc.h"
 #include "utils/bench.h"
 
 #define FLUSH_LEN (96ul << 20)
@@ -114,9 +114,10 @@ void bench_flush_caches(void)
 
 uint64_t bench_process_cpu_ns(int pid)
 {
-	struct proc_stat st;
+	struct timespec ts;
+	clockid_t id;
 
-	if (proc_stat_read(pid, &st) < 0)
+	if (pid <= 0 || clock_getcpuclockid(pid, &id) || clock_gettime(id, &ts))
 		return 0;
-	return st.cpu_ticks * (1000000000ull / (unsigned long)sysconf(_SC_CLK_TCK));
+	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
 }

@@ -43,4 +43,16 @@ say $? "the library exports what the header declares"
 others=$(nm -D --defined-only "$lib" | grep -v -e ' T kvshm_' -e ' A KVSHM_0' -e san)
 [ -z "$others" ]
 say $? "the library exports no other name"
+
+# the static one: the same names and no other, and it links into a program that needs no libkvshm.so
+static=$KVSHM_BUILD/libkvshm.a
+[ "$(nm --defined-only -g "$static" 2> /dev/null | sed -n 's/.* [TDBRV] //p' | grep -v -e san | sort)" = "$declared" ]
+say $? "the static library has these names and no other"
+if nm "$static" 2> /dev/null | grep -q -e ' __asan_' -e ' __tsan_' -e ' __ubsan_'; then
+	echo "ok - a program links it # SKIP a sanitizer is linked in"
+else
+	${CC:-gcc} -Ikvshm/include -o "$TMPDIR/first" Documentation/examples/first.c "$static" -pthread &&
+		! readelf -d "$TMPDIR/first" | grep -q libkvshm
+	say $? "a program links it"
+fi
 exit $status

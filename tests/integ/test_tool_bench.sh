@@ -40,10 +40,11 @@ gives 2 'would harm' 'a daemon of others is not harmed' match --daemon dead --so
 gives 0 '"kind":"neighbours"' 'resolve measures neighbours' resolve $small --assert 'wrong_lengths<=0'
 gives 0 '"kind":"scattered"' 'resolve measures scattered chains' resolve $small --scattered --assert 'wrong_lengths<=0'
 gives 0 '"kind":"loose"' 'resolve measures loose keys' resolve $small --loose --assert 'ns_per_block<=1000000'
-gives 0 '"ratio":' 'get measures' get --bytes 64K --json --assert 'ratio>=0.01'
+gives 0 '"p999_us_per_block":' 'get measures, with the tail of 1,000 calls' get --bytes 64K --json --assert 'pairs>=1000' --assert 'ratio>=0.01'
 gives 0 '"is_staged":false' 'put measures' put --bytes 64K --json --assert 'ratio>=0.01'
+gives 0 '"trip_p999_ns":' 'qp measures single trips' qp --json --assert 'trip_p999_ns>=100' --assert 'daemon_cpu_ns_per_trip>=1'
 gives 0 '"is_staged":true' 'put measures staged puts' put --bytes 64K --staged --json --assert 'ratio>=0.01'
-gives 0 '"ns_per_victim":' 'evict measures' evict --blocks 8192 --json
+gives 0 '"p999_ns_per_victim":' 'evict measures' evict --blocks 8192 --json
 gives 0 '"p50_ms":' 'attach measures' attach --json
 gives 2 'unknown benchmark "speed"' 'an unknown benchmark is a usage error' speed
 

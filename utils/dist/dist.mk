@@ -105,6 +105,7 @@ install: all
 	$(Q)install -d $(inst)/bin $(inst)/lib/pkgconfig $(inst)/include/kvshm
 	$(Q)install -m 755 $(filter-out %.so,$(programs)) $(inst)/bin
 	$(Q)$(foreach l,$(notdir $(filter %.so,$(programs))),install -m 755 $(O)/$(l) $(inst)/lib/$(l).$(inst-version) && ln -sf $(l).$(inst-version) $(inst)/lib/$(l).0 && ln -sf $(l).0 $(inst)/lib/$(l) &&) true
+	$(Q)install -m 644 $(static-lib) $(inst)/lib
 	$(Q)install -m 644 kvshm/include/kvshm/*.h $(inst)/include/kvshm
 	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(inst-version)|g' kvshm/client/kvshm.pc.in > $(inst)/lib/pkgconfig/kvshm.pc
 	$(Q)$(foreach s,$(inst-man),install -d $(inst)/share/man/man$(s) && install -m 644 Documentation/man/*.$(s) $(inst)/share/man/man$(s) &&) true
