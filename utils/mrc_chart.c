@@ -38,8 +38,8 @@ static void card(const struct mrc_watch_curve *c, uint64_t capacity_bytes, FILE 
 		fprintf(out, "%s%.1f,%.1f", i ? " " : "", x_of(mrc_watch_sizes[i]), y_of(c->ratio[i]));
 	fprintf(out, "\"/><rect class=\"part\" x=\"%.1f\" y=\"%.1f\" width=\"6\" height=\"4\"/></svg>", x_of(with) - 3,
 		y_of(c->ratio_with_more) - 2);
-	fprintf(out, "<span class=\"dim\">%.1f %% as large as it is, %.1f %% with 64 GiB more</span></div>", 100 * now,
-		100 * c->ratio_with_more);
+	fprintf(out, "<span class=\"dim\">%.1f %% as large as it is, %.1f %% with 64 GiB more, %.1f %% without any limit</span></div>",
+		100 * now, 100 * c->ratio_with_more, 100 * c->ratio_infinite);
 }
 
 void mrc_chart(const struct mrc_watch_curve *c, unsigned nr, uint64_t capacity_bytes, FILE *out)

@@ -48,6 +48,7 @@ static int reckon(const struct mrc_watch *w, unsigned ns, struct mrc_watch_curve
 	for (unsigned i = 0; i < MRC_WATCH_POINTS; i++)
 		c.ratio[i] = mrc_hit_ratio(&m, heard_blocks_in(n, (uint64_t)((double)w->capacity_bytes * mrc_watch_sizes[i])));
 	c.ratio_with_more = mrc_hit_ratio(&m, heard_blocks_in(n, w->capacity_bytes + MRC_WATCH_MORE_BYTES));
+	c.ratio_infinite = mrc_hit_ratio(&m, UINT64_MAX);
 	mrc_fini(&m);
 	*ret_c = c;
 	return 0;

@@ -23,6 +23,7 @@ struct mrc_watch_curve {
 	uint64_t uses;			/* of blocks, that it is of */
 	double ratio[MRC_WATCH_POINTS];	/* block hit ratio, alone in that much */
 	double ratio_with_more;		/* the same of the arena and MRC_WATCH_MORE_BYTES */
+	double ratio_infinite;		/* of a cache that never evicts */
 };
 
 struct mrc_watch;

@@ -285,6 +285,11 @@ static void write_curves(struct writer *w, const struct mrc_watch_curve *c, unsi
 			snprintf(labels, sizeof(labels), "namespace=\"%u\",of_capacity=\"%g\"", c[i].ns, mrc_watch_sizes[p]);
 			sample(w, "kvshm_mrc_hit_ratio", labels, c[i].ratio[p]);
 		}
+	head(w, "kvshm_estimated_infinite_hit_ratio", "gauge", "the same of a cache that never evicts, by namespace");
+	for (unsigned i = 0; i < nr; i++) {
+		snprintf(labels, sizeof(labels), "namespace=\"%u\"", c[i].ns);
+		sample(w, "kvshm_estimated_infinite_hit_ratio", labels, c[i].ratio_infinite);
+	}
 }
 
 void prom_write(const struct prom_scrape *p, enum prom_form form, FILE *out)
