@@ -2,6 +2,7 @@
 /* stat.c - what the daemon holds and does, from shared memory alone */
 #include "utils/stat.h"
 
+#include <ctype.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,9 +24,10 @@ static void stat_usage(FILE *out)
 	fputs("\n`hist NAME` prints the cells of one histogram.\n\n  -i, --instance NAME  which daemon (default: main)\n"
 	      "      --socket PATH    the daemon of this socket\n"
 	      "  -w, --watch[=SECS]   repeat every SECS seconds (default 1)\n"
-	      "  -n, --count N        with --watch: stop after N\n"
+	      "  -n, --count N        repeat, and stop after N\n"
 	      "  -b, --batch          with --watch: no terminal control\n"
 	      "      --rate           rates between two looks, not since the daemon's start\n"
+	      "      --total          since the daemon's start (default)\n"
 	      "      --json           one object a line, schema kvshm.stat/1\n"
 	      "      --csv            comma-separated, all columns\n"
 	      "      --raw            plain numbers without units\n"
@@ -51,7 +53,7 @@ static void clients_usage(FILE *out)
 	      "  -i, --instance NAME  which daemon (default: main)\n"
 	      "      --socket PATH    the daemon of this socket\n"
 	      "  -w, --watch[=SECS]   repeat every SECS seconds (default 1)\n"
-	      "  -n, --count N        with --watch: stop after N\n"
+	      "  -n, --count N        repeat, and stop after N\n"
 	      "  -b, --batch          with --watch: no terminal control\n"
 	      "      --json           one object, schema kvshm.clients/1\n"
 	      "      --csv            comma-separated, all columns\n"
@@ -138,6 +140,11 @@ static int stat_repeat(struct stat_options *o)
 /* Words and options that do not go together.  Return: 0, -1 told. */
 static int check_options(struct stat_options *o, const char *word, const char *name)
 {
+	if (word && o->watch_s > 0 && isdigit((unsigned char)*word)) {
+		fprintf(stderr, "%s: no view \"%s\"; seconds are written without a blank: -w%s, --watch=%s\n", o->command, word,
+			word, word);
+		return -1;
+	}
 	if (word) {
 		o->view = view_find(word);
 		if (!o->view) {
@@ -150,6 +157,16 @@ static int check_options(struct stat_options *o, const char *word, const char *n
 		fprintf(stderr, "%s: unexpected argument \"%s\"; only view hist takes a name\n", o->command, name);
 		return -1;
 	}
+	if ((o->warn || o->crit) && !o->is_check) {
+		fprintf(stderr, "%s: --warn and --crit are limits of --check\n", o->command);
+		return -1;
+	}
+	if (o->is_rate && o->is_total) {
+		fprintf(stderr, "%s: --rate or --total\n", o->command);
+		return -1;
+	}
+	if (o->count && !(o->watch_s > 0))
+		o->watch_s = 1;
 	if (o->is_check && (o->watch_s > 0 || o->is_json || o->is_csv)) {
 		fprintf(stderr, "%s: --check prints its own line, once\n", o->command);
 		return -1;
@@ -185,7 +202,7 @@ int cmd_stat(int argc, char **argv)
 {
 	struct stat_options o = { .command = "kvshm stat", .view = views };
 	const struct option_row rows[] = {
-		ROWS_OF_BOTH(&o), FLAG_ROW("rate", 0, &o.is_rate),
+		ROWS_OF_BOTH(&o), FLAG_ROW("rate", 0, &o.is_rate), FLAG_ROW("total", 0, &o.is_total),
 		WHOLE_ROW("prefill-rate", 0, &o.prefill_rate, 1, 1ull << 40), FLAG_ROW("check", 0, &o.is_check),
 		TEXT_ROW("warn", 0, &o.warn), TEXT_ROW("crit", 0, &o.crit), { 0 },
 	};

@@ -12,7 +12,7 @@ struct stat_options {
 	struct target target;
 	const struct view *view;
 	const char *name;		/* of a histogram: its cells; NULL */
-	bool is_json, is_csv, is_batch, is_rate, is_check;
+	bool is_json, is_csv, is_batch, is_rate, is_total, is_check;
 	double watch_s;			/* 0: once */
 	uint64_t count;			/* 0: no end */
 	uint64_t prefill_rate;		/* tokens a second that an engine here computes, 0: not said */

@@ -50,6 +50,7 @@ struct table {
 	const char *view;
 	const struct column *column;
 	unsigned nr_columns;
+	bool is_selected;		/* by table_fields() */
 	struct cell *cell;		/* [nr_rows][nr_columns] */
 	unsigned nr_rows, room;
 	char note[4][200];		/* sentences below the rows */

@@ -100,47 +100,92 @@ const char *cell_format(const struct cell *c, bool is_raw, char *buf)
 	return buf;
 }
 
-/* Are the columns that only a wide line shows to be shown? */
-static bool all_fit(const struct table *t, const struct table_style *s)
+/* What is shown of a table in a line of a width. */
+struct fitting {
+	bool is_shown[COLUMNS_MAX];
+	unsigned last;			/* shown */
+	unsigned first_width;		/* of column 0, which is cut where two columns are too many */
+	unsigned width;			/* of the line */
+};
+
+#define LAST_TEXT_LEAST 6u		/* of a text at the end, which is cut at the end of the line */
+
+static unsigned needed(const struct table *t, const struct fitting *f)
 {
 	unsigned need = 0;
 
+	for (unsigned c = 0; c <= f->last; c++)
+		if (f->is_shown[c])
+			need += (c == f->last && t->column[c].kind == CELL_TEXT ? min_of(t->column[c].width, LAST_TEXT_LEAST) :
+				 t->column[c].width) + 1;
+	return need ? need - 1 : 0;
+}
+
+/* The rightmost column but the first, and but a text at the end, which names the row.  Return: false: none is left. */
+static bool drop_one(const struct table *t, struct fitting *f)
+{
+	unsigned c = f->last;
+
+	if (t->column[c].kind == CELL_TEXT)
+		while (c > 1 && !f->is_shown[--c])
+			;
+	if (c < 2 || !f->is_shown[c])
+		return false;
+	f->is_shown[c] = false;
+	while (!f->is_shown[f->last])
+		f->last--;
+	return true;
+}
+
+static void fit(const struct table *t, const struct table_style *s, struct fitting *f)
+{
+	unsigned all = 0;
+
 	for (unsigned c = 0; c < t->nr_columns; c++)
-		need += t->column[c].width + 1;
-	return s->is_wide || need - 1 <= s->width;
+		all += t->column[c].width + 1;
+	*f = (struct fitting){ .width = s->is_wide ? 1000 : s->width, .first_width = t->column[0].width };
+	for (unsigned c = 0; c < t->nr_columns; c++) {
+		f->is_shown[c] = s->is_wide || all - 1 <= s->width || !t->column[c].is_wide;
+		if (f->is_shown[c])
+			f->last = c;
+	}
+	/* Who named columns gets them. */
+	while (!t->is_selected && needed(t, f) > f->width && drop_one(t, f))
+		;
+	if (!t->is_selected && needed(t, f) > f->width && t->column[0].kind == CELL_TEXT)
+		f->first_width = f->width > needed(t, f) - f->first_width ? f->width - (needed(t, f) - f->first_width) : 1;
 }
 
 /* The last column of a line is not filled up with blanks, and is cut at the end of the line. */
-static void print_cell(const struct column *col, const char *text, bool is_last, unsigned left, FILE *out)
+static void print_cell(const struct column *col, const char *text, unsigned width, bool is_last, unsigned left, FILE *out)
 {
 	if (col->kind != CELL_TEXT)
-		fprintf(out, "%*s", (int)col->width, text);
+		fprintf(out, "%*s", (int)width, text);
 	else if (is_last)
 		fprintf(out, "%.*s", (int)left, text);
 	else
-		fprintf(out, "%-*.*s", (int)col->width, (int)col->width, text);
+		fprintf(out, "%-*.*s", (int)width, (int)width, text);
 }
 
-static void print_line(const struct table *t, const struct cell *row, const struct table_style *s, bool shows_all, FILE *out)
+static void print_line(const struct table *t, const struct cell *row, const struct table_style *s, const struct fitting *f,
+		       FILE *out)
 {
-	unsigned used = 0, last = 0;
+	unsigned used = 0;
 	char buf[CELL_LEN];
 
-	for (unsigned c = 0; c < t->nr_columns; c++)
-		if (shows_all || !t->column[c].is_wide)
-			last = c;
-	for (unsigned c = 0; c <= last; c++) {
+	for (unsigned c = 0; c <= f->last; c++) {
 		const struct column *col = &t->column[c];
 		const char *text = row ? cell_format(&row[c], s->is_raw, buf) : col->title;
+		unsigned width = c ? col->width : f->first_width;
 
-		if (!shows_all && col->is_wide)
+		if (!f->is_shown[c])
 			continue;
 		if (used) {
 			fputc(' ', out);
 			used++;
 		}
-		print_cell(col, text, c == last, s->is_wide ? 1000 : s->width > used ? s->width - used : 0, out);
-		used += col->width;
+		print_cell(col, text, width, c == f->last, f->width > used ? f->width - used : 0, out);
+		used += width;
 	}
 	fputc('\n', out);
 }
@@ -164,15 +209,16 @@ static void print_note(const char *text, unsigned width, FILE *out)
 
 void table_print(const struct table *t, const struct table_style *s, FILE *out)
 {
-	bool shows_all = all_fit(t, s);
+	struct fitting f;
 
+	fit(t, s, &f);
 	if (t->nr_columns > 1 && !s->no_header) {
 		fputs(color(TONE_TITLE), out);
-		print_line(t, NULL, s, shows_all, out);
+		print_line(t, NULL, s, &f, out);
 		fputs(color(TONE_PLAIN), out);
 	}
 	for (unsigned r = 0; r < t->nr_rows; r++)
-		print_line(t, t->cell + (size_t)r * t->nr_columns, s, shows_all, out);
+		print_line(t, t->cell + (size_t)r * t->nr_columns, s, &f, out);
 	for (unsigned i = 0; i < t->nr_notes; i++)
 		print_note(t->note[i], s->is_wide ? 1000 : s->width, out);
 }

@@ -123,5 +123,6 @@ int table_fields(struct table *t, const char *names)
 		chosen[c].is_wide = false;
 	}
 	take_columns(t, chosen, from, nr);
+	t->is_selected = true;
 	return 0;
 }

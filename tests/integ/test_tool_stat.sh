@@ -143,7 +143,22 @@ gives 7 '"is_stale":true' 'also as JSON' stat --json --socket "$daemon_socket"
 gives 7 'STALE: the daemon is stopped' 'clients says that its lines are stale' clients --socket "$daemon_socket"
 answers_in_100_ms 'stat answers within 100 ms while it is stopped'
 kill -CONT "$daemon_pid"
+# killed under somebody's eyes
+"$tool" stat --watch=0.1 --count 600 --batch --socket "$daemon_socket" > "$TMPDIR/watched" 2>&1 &
+watcher=$!
+wait_until 10 grep -q ' running' "$TMPDIR/watched"
 stop_daemon "$dir" KILL
+wait_until 10 grep -q 'dead  STALE' "$TMPDIR/watched"
+kill $watcher; wait $watcher 2> /dev/null
+cp "$TMPDIR/watched" "$TMPDIR/out"
+if grep -q ' running' "$TMPDIR/out" && grep -q 'dead  STALE' "$TMPDIR/out"; then
+	ok 'who watches sees the daemon die, and goes on seeing its last values'
+else
+	not_ok 'who watches sees the daemon die, and goes on seeing its last values'
+fi
+gives 2 'without a blank: -w5' 'seconds behind a blank are told how to be written' stat -w 5 --socket "$daemon_socket"
+gives 2 'limits of --check' 'limits without --check are refused' stat --warn 'hit_ratio<1' --socket "$daemon_socket"
+gives 2 'rate or --total' 'both spans at once are refused' stat --rate --total --socket "$daemon_socket"
 gives 1 'dead  STALE' 'a dead daemon is told, exit 1' stat --socket "$daemon_socket"
 answers_in_100_ms 'stat answers within 100 ms when it is dead'
 gives 0 ': clean' 'verify is clean after SIGKILL' verify --socket "$daemon_socket"

@@ -232,6 +232,23 @@ static void each_view_looks_as_in_git_and_fits_its_width(void **state)
 		}
 }
 
+/* Columns go from the right, but never a label, which says whose the row is; of a list of facts never the value. */
+static void in_a_narrow_terminal_no_line_is_longer(void **state)
+{
+	for (const struct view *v = views + 1; v->name; v++)
+		for (unsigned width = 40; width < 80; width += 13) {
+			char *text = text_of(v, width);
+
+			for (char *at = text; *at; at = strchr(at, '\n') + 1)
+				assert_in_range(strchr(at, '\n') - at, 1, width);
+			if (!strcmp(v->name, "clients"))
+				assert_non_null(strstr(text, "sglang\n"));
+			if (!strcmp(v->name, "pins"))
+				assert_non_null(strstr(text, "96.0 MiB"));
+			free(text);
+		}
+}
+
 static void every_metric_is_in_the_view_of_all(void **state)
 {
 	char *text = text_of(view_find("metrics"), 80);
@@ -333,6 +350,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_view_looks_as_in_git_and_fits_its_width),
+		cmocka_unit_test(in_a_narrow_terminal_no_line_is_longer),
 		cmocka_unit_test(every_metric_is_in_the_view_of_all),
 		cmocka_unit_test(the_cells_of_a_histogram_sum_to_its_count),
 		cmocka_unit_test(rows_are_sorted_filtered_and_cut_by_column),
