@@ -107,31 +107,6 @@ static void view_tiers(struct table *t, const struct snapshot *now, const struct
 	table_note(t, "gpu, ssd, remote: no such tier in this build");
 }
 
-static void view_config(struct table *t, const struct snapshot *now, const struct snapshot *before)
-{
-	static const struct column columns[] = {
-		{ "key", "KEY", CELL_TEXT, 12, false }, { "value", "VALUE", CELL_TEXT, 66, false },
-	};
-	static const struct {
-		const char *name;
-		enum kvshm_stats_text which;
-	} texts[] = {
-		{ "instance", KVSHM_TEXT_INSTANCE }, { "version", KVSHM_TEXT_VERSION }, { "socket", KVSHM_TEXT_SOCKET },
-		{ "memory_dir", KVSHM_TEXT_MEMORY_DIR }, { "pages", KVSHM_TEXT_PAGES }, { "policy", KVSHM_TEXT_POLICY },
-		{ "protection", KVSHM_TEXT_PROTECTION }, { "start", KVSHM_TEXT_START },
-	};
-
-	(void)before;
-	table_begin(t, "config", columns, ARRAY_SIZE(columns));
-	for (unsigned i = 0; i < ARRAY_SIZE(texts); i++) {
-		struct cell *row = table_row(t);
-
-		cell_text(&row[0], texts[i].name);
-		cell_text(&row[1], now->text[texts[i].which]);
-	}
-	table_note(t, "every key with its origin: kvshmd --print-config, with the options of the running one");
-}
-
 /* ---- nothing to see yet: said plainly, with what there is instead ---------------------------------- */
 
 static const struct column no_columns[] = { { "name", "NAME", CELL_TEXT, 10, false } };

@@ -22,6 +22,7 @@ void view_clients(struct table *t, const struct snapshot *now, const struct snap
 void view_namespaces(struct table *t, const struct snapshot *now, const struct snapshot *before);	/* view_directory.c */
 void view_hist(struct table *t, const struct snapshot *now, const struct snapshot *before);	/* view_hist.c */
 void view_events(struct table *t, const struct snapshot *now, const struct snapshot *before);	/* view_events.c */
+void view_config(struct table *t, const struct snapshot *now, const struct snapshot *before);	/* view_config.c */
 void view_classes(struct table *t, const struct snapshot *now, const struct snapshot *before);	/* view_uses.c */
 void view_queues(struct table *t, const struct snapshot *now, const struct snapshot *before);	/* view_queues.c */
 void view_numa(struct table *t, const struct snapshot *now, const struct snapshot *before);

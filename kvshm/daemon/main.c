@@ -18,6 +18,7 @@
 #include "kvshm/base/clock.h"
 #include "kvshm/base/log.h"
 #include "kvshm/cache/cache.h"
+#include "kvshm/daemon/confpage.h"
 #include "kvshm/daemon/daemon.h"
 #include "kvshm/daemon/eal.h"
 #include "kvshm/daemon/lcore.h"
@@ -44,6 +45,10 @@ static int start_stats(struct daemon *d, struct diag *g)
 
 	if (ret < 0)
 		return fail(g, EX_CANTCREAT, "cannot make the stats page", ret);
+	d->conf_fd = confpage_create(&d->inst);
+	if (d->conf_fd < 0)
+		log_warn("%s/%s: %s", d->inst.run_dir, CONFPAGE_NAME, strerror(-d->conf_fd));
+	confpage_write(d->conf_fd, &d->conf, &d->inst);
 	statgroup_give(&d->inst, &d->conf);
 	cache_count_uses(d->store.cache, d->stats);
 	stat_text(d->stats, KVSHM_TEXT_INSTANCE, d->conf.instance);
@@ -187,7 +192,7 @@ static int run(struct daemon *d, struct diag *g)
 {
 	int ret;
 
-	d->listen_fd = -1;
+	d->listen_fd = d->conf_fd = -1;
 	d->nr_copiers = (unsigned)d->conf.copy_lcores;
 	if (instance_open(&d->inst, &d->conf, g) < 0)
 		return -1;
@@ -210,22 +215,19 @@ static int run(struct daemon *d, struct diag *g)
 	loop_close(d);
 	store_close(&d->store);
 	statpage_destroy(d->stats);
+	if (d->conf_fd >= 0)
+		close(d->conf_fd);
 	eal_stop();
 	instance_close(&d->inst);
 	return ret;
 }
 
-/* Where files go is part of what is in force, also where nobody said. */
 static int print_config(struct daemon *d, struct diag *g)
 {
 	struct conf *c = &d->conf;
 	struct instance *in = &d->inst;
 
-	if (instance_name(in, c, g) < 0)
-		return -1;
-	if ((!c->run_dir[0] && conf_set(c, "daemon", "run_dir", in->run_dir, "default", g) < 0) ||
-	    (!c->socket[0] && conf_set(c, "daemon", "socket", in->socket, "default", g) < 0) ||
-	    (!c->dir[0] && conf_set(c, "arena", "dir", in->mem_dir, "default", g) < 0))
+	if (instance_name(in, c, g) < 0 || confpage_name_files(c, in, g) < 0)
 		return -1;
 	conf_print(c, stdout);
 	return 0;

@@ -3,6 +3,7 @@
 
 #include "kvshm/base/atomic.h"
 #include "kvshm/base/log.h"
+#include "kvshm/daemon/confpage.h"
 #include "kvshm/daemon/daemon.h"
 #include "kvshm/daemon/sdnotify.h"
 
@@ -28,6 +29,7 @@ void reload_conf(struct daemon *d)
 	}
 	nr = conf_take_live(&d->conf, &next);
 	conf_apply_log(&d->conf);
+	confpage_write(d->conf_fd, &d->conf, &d->inst);
 	store_set_limits(&d->store, &d->conf, d->store.grow.size);
 	WRITE_ONCE(d->counts.reloads, d->counts.reloads + 1);
 	log_info("configuration reloaded, %u values changed", nr);

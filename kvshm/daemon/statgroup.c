@@ -9,6 +9,7 @@
 
 #include "kvshm/base/compiler.h"
 #include "kvshm/base/log.h"
+#include "kvshm/daemon/confpage.h"
 
 /* Return: 0, -errno. */
 static int give(int dirfd, const char *name, gid_t gid)
@@ -24,7 +25,7 @@ static int give(int dirfd, const char *name, gid_t gid)
 
 void statgroup_give(const struct instance *in, const struct conf *c)
 {
-	static const char *const files[] = { "stats", "events" };
+	static const char *const files[] = { "stats", "events", CONFPAGE_NAME };
 	const char *name = c->stats_group[0] ? c->stats_group : in->is_system ? STATGROUP_OF_A_SERVICE : NULL;
 	const struct group *g = name ? getgrnam(name) : NULL;
 	int ret = g ? 0 : -ENOENT;

@@ -32,6 +32,14 @@ check 'and says so' says 'configuration reloaded, 0 values changed'
 check 'a live value' reload '[clients]' 'max=5' 'pin_quota=1M' 'credit_blocks=7'
 check 'is taken and told' says 'clients.max is 5 now, was 3'
 check 'all of them are' says 'configuration reloaded, 3 values changed'
+shows() { "$kvshm" stat config --csv -o key,value,origin --socket "$daemon_socket" | tr -d '\r' | grep -qE -- "$1"; }
+if [ -x "$kvshm" ]; then
+	check 'stat config shows it, with its file and line' shows "^clients\.max,5,$conf:2"
+	check 'and what the command line gave' shows "^clients\.handshake_timeout,3s,."
+	check 'and where files go though nobody said' shows "^daemon\.socket,$daemon_socket,default"
+else
+	echo 'ok - stat config shows it # SKIP no kvshm built'
+fi
 check 'a value for the next start' reload '[clients]' 'max=5' 'pin_quota=1M' 'credit_blocks=7' '[arena]' 'extent=64M'
 check 'is told to wait' says 'arena.extent=64M .*waits for the next start'
 check 'the command line still wins' reload '[clients]' 'max=5' 'pin_quota=1M' 'credit_blocks=7' 'handshake_timeout=1s'

@@ -111,7 +111,7 @@ class TopTest(unittest.TestCase):
         for name, text in (("clients", "engine two"), ("tiers", "dram"), ("namespaces", "PUBLISHED"), ("classes", "CLASS"),
                            ("queues", "TO TAKE"), ("pins", "kvshm_pin_scans_total"), ("gpu", "no GPU staging"),
                            ("numa", "EXTENT"), ("hist", "P99.9"), ("mrc", "miss-ratio curve"),
-                           ("events", "events"), ("config", "memory_dir"), ("metrics", "kvshm_arena_capacity_bytes")):
+                           ("events", "events"), ("config", "arena.dir"), ("metrics", "kvshm_arena_capacity_bytes")):
             t.keys("\t")
             t.wait_for(text)
         t.keys("\t")

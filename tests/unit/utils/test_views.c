@@ -141,6 +141,17 @@ static void known_events(void)
 	events_close(r);
 }
 
+static void known_config(void)
+{
+	static const char text[] = "[daemon]\ninstance=main                           # default\n"
+				   "[arena]\nsize=64G                                # /etc/kvshm/main.conf:4\n"
+				   "pages=auto                              # default\nhalf of a li";
+	int fd = openat(dir.fd, "config", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+}
+
 static int setup(void **state)
 {
 	tmp_dir_create(&dir);
@@ -162,6 +173,7 @@ static int setup(void **state)
 	set_text(KVSHM_TEXT_MEMORY_DIR, dir.path);
 	snprintf(now.dir, sizeof(now.dir), "%s", dir.path);
 	known_events();
+	known_config();
 	return 0;
 }
 
@@ -185,7 +197,7 @@ static char *text_of(const struct view *v, unsigned width)
 	} else {
 		v->fill(&t, &now, &before);
 		if (!strcmp(v->name, "config"))
-			cell_text(&t.cell[3 * t.nr_columns + 1], "/run/kvshm-huge/main");
+			cell_text(&t.cell[6 * t.nr_columns + 2], "/run/kvshm-huge/main");
 		table_print(&t, &style, f);
 		table_end(&t);
 	}
