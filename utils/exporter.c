@@ -102,8 +102,8 @@ static void answer_ready(struct exporter *e, const char *accept, FILE *out, stru
 		return;
 	}
 	r->status = 503;
-	fprintf(out, "not ready: %s\n", !s ? "no daemon" : s->state == TARGET_RUNNING ? "no memory yet" :
-		target_state_name(s->state));
+	fprintf(out, "not ready: %s\n", !s ? "no daemon" : s->state != TARGET_RUNNING ? target_state_name(s->state) :
+		s->metric[METRIC_EXTENTS] ? "all is pinned or full, no put of the last minute was taken" : "no memory yet");
 }
 
 static void answer_page(struct exporter *e, const char *accept, FILE *out, struct http_reply *r)

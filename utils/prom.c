@@ -271,7 +271,7 @@ static void write_info(struct writer *w, const struct snapshot *s)
 
 bool prom_is_ready(const struct snapshot *s)
 {
-	return s->state == TARGET_RUNNING && s->metric[METRIC_EXTENTS] > 0;
+	return s->state == TARGET_RUNNING && s->metric[METRIC_SERVES];
 }
 
 static void write_curves(struct writer *w, const struct mrc_watch_curve *c, unsigned nr)
@@ -301,7 +301,7 @@ void prom_write(const struct prom_scrape *p, enum prom_form form, FILE *out)
 	gauge(&w, "kvshm_up", "1: the daemon runs; 0: it hangs or is dead, and the other figures are its last", "",
 	      s && s->state == TARGET_RUNNING);
 	if (s) {
-		gauge(&w, "kvshm_ready", "1: it runs and serves memory", "", prom_is_ready(s));
+		gauge(&w, "kvshm_ready", "1: it runs and serves, as kvshm_serves says", "", prom_is_ready(s));
 		write_info(&w, s);
 		write_heartbeats(&w, s);
 		write_degraded(&w, s);

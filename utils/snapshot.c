@@ -27,6 +27,7 @@ void snapshot_copy(const struct statpage *p, struct snapshot *s)
 	s->at_ns = clock_ns();
 	s->start_ns = stat_header(p)->start_ns;
 	s->pid = stat_header(p)->pid;
+	s->has_pids = target_has_pids(p);
 	s->nr_sessions = s->nr_torn = 0;
 	s->prefill_rate = 0;
 	for (unsigned i = 0; i < STAT_USES; i++)

@@ -8,6 +8,8 @@
 #ifndef UTILS_SNAPSHOT_H
 #define UTILS_SNAPSHOT_H
 
+#include <stdbool.h>
+
 #include "kvshm/stats/statpage.h"
 #include "utils/target.h"
 
@@ -23,6 +25,7 @@ struct snapshot {
 	struct kvshm_stats_session session[KVSHM_STATS_SESSIONS];	/* those in use, labels printable */
 	unsigned nr_sessions, nr_torn;
 	struct kvshm_stats_use use[STAT_USES];	/* by stat_use_ns() and stat_use_class() */
+	bool has_pids;			/* pids are those of this PID namespace */
 	uint64_t prefill_rate;		/* tokens a second that an engine here computes; 0: nobody said */
 };
 

@@ -108,13 +108,19 @@ static enum target_state watch_heartbeat(const struct statpage *p)
 	return TARGET_SILENT;
 }
 
+bool target_has_pids(const struct statpage *p)
+{
+	struct stat st;
+
+	return !stat("/proc/self/ns/pid", &st) && st.st_ino == stat_header(p)->pid_ns;
+}
+
 enum target_state target_state(const struct statpage *p)
 {
 	const struct kvshm_stats_page *h = stat_header(p);
-	struct stat st;
 	struct proc_stat now;
 
-	if (stat("/proc/self/ns/pid", &st) || st.st_ino != h->pid_ns)
+	if (!target_has_pids(p))
 		return watch_heartbeat(p);
 	if (proc_stat_read((pid_t)h->pid, &now) < 0 || now.start_ticks != h->start_ticks || now.state == 'Z' ||
 	    now.state == 'X')

@@ -45,6 +45,9 @@ int target_memory_dir(const struct target *t, char ret_dir[KVSHM_STATS_TEXT_LEN]
 /* One text of the page, without a word on stderr.  Return: 0; -errno: as instance_stats() and statpage_open(). */
 int target_text(const struct target *t, enum kvshm_stats_text which, char ret_text[KVSHM_STATS_TEXT_LEN]);
 
+/* Do the page's pids mean something here, in this PID namespace? */
+bool target_has_pids(const struct statpage *p);
+
 /* "running", "dead", "stopped", "not responding". */
 const char *target_state_name(enum target_state s);
 

@@ -6,6 +6,7 @@
  *   arena   [|||||||||    ]     meters
  *   pinned  [|            ]
  *   hits    [||||||||     ]
+ *   writer  [|            ]
  *   summary clients tiers ...   tabs
  *   (the view, from top->scroll on)
  *   F1 Help  F4 Filter ...      one line
@@ -28,7 +29,7 @@
 #include "utils/top.h"
 #include "utils/views.h"
 
-#define HEAD_ROWS 6u			/* above the view */
+#define HEAD_ROWS 7u			/* above the view */
 
 static sig_atomic_t is_ending;
 
@@ -80,6 +81,11 @@ static double share_of(uint64_t part, uint64_t whole)
 	return whole ? (double)part / (double)whole : 0;
 }
 
+static double percent_of_time(const struct snapshot *s, const struct snapshot *before, enum metric m)
+{
+	return snapshot_rate(s, before, m) / 1e7;
+}
+
 static void draw_meters(const struct top *t, unsigned columns)
 {
 	const struct snapshot *s = top_now(t), *before = top_before(t);
@@ -93,6 +99,11 @@ static void draw_meters(const struct top *t, unsigned columns)
 	snprintf(text, sizeof(text), "%.1f %%, %.0f look-ups/s", 100 * snapshot_hit_ratio(s, before),
 		 snapshot_rate(s, before, METRIC_LOOKUPS));
 	meter(3, columns, "hits", snapshot_hit_ratio(s, before), text);
+	/* Processor time alone would mislead: it spins before it sleeps. */
+	snprintf(text, sizeof(text), "busy %.1f %%, spinning %.1f %%, asleep %.1f %%; copies %.1f %%",
+		 percent_of_time(s, before, METRIC_WRITER_BUSY_NS), percent_of_time(s, before, METRIC_WRITER_IDLE_NS),
+		 percent_of_time(s, before, METRIC_WRITER_ASLEEP_NS), percent_of_time(s, before, METRIC_COPY_BUSY_NS));
+	meter(4, columns, "writer", percent_of_time(s, before, METRIC_WRITER_BUSY_NS) / 100, text);
 }
 
 static void draw_state(const struct top *t)
@@ -118,7 +129,7 @@ static void draw_tabs(const struct top *t, unsigned columns)
 	if (left <= strlen(views[first].name))
 		first++;
 	for (unsigned i = first; views[i].name; i++) {
-		screen_put(4, column, i == t->view ? SCREEN_CHOSEN : SCREEN_DIM, views[i].name);
+		screen_put(5, column, i == t->view ? SCREEN_CHOSEN : SCREEN_DIM, views[i].name);
 		column += (unsigned)strlen(views[i].name) + 1;
 	}
 }

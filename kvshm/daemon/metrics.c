@@ -152,16 +152,25 @@ static void publish_clients(struct writer *w)
 
 #define MINUTE (60 * 1000000000ull / RECENT_MARK_NS)
 
+/* Of the blocks that were put in the last minute not one was taken: it finds what it has, and learns nothing. */
+static bool takes_nothing(const struct writer *w, uint64_t taken, uint64_t dropped)
+{
+	return recent_grown(&w->recent, 3, MINUTE, dropped) && !recent_grown(&w->recent, 2, MINUTE, taken);
+}
+
 static void publish_recent(struct writer *w)
 {
 	const uint64_t asked = w->counts.client[KVSHM_CC_LOOKUP_BLOCKS], found = w->counts.client[KVSHM_CC_HIT_BLOCKS];
 	struct statpage *p = w->d->stats;
+	const uint64_t taken = stat_get(p, METRIC_PUBLISHES) + stat_get(p, METRIC_DUPLICATES),
+		       dropped = stat_get(p, METRIC_DROPPED_FULL) + stat_get(p, METRIC_DROPPED_INDEX);
 
-	recent_look(&w->recent, w->now_ns, (const uint64_t[]){ asked, found });
+	recent_look(&w->recent, w->now_ns, (const uint64_t[RECENT_VALUES]){ asked, found, taken, dropped });
 	stat_set(p, METRIC_LOOKUP_BLOCKS_5S, recent_grown(&w->recent, 0, 1, asked));
 	stat_set(p, METRIC_HIT_BLOCKS_5S, recent_grown(&w->recent, 1, 1, found));
 	stat_set(p, METRIC_LOOKUP_BLOCKS_1M, recent_grown(&w->recent, 0, MINUTE, asked));
 	stat_set(p, METRIC_HIT_BLOCKS_1M, recent_grown(&w->recent, 1, MINUTE, found));
+	stat_set(p, METRIC_SERVES, w->d->store.arena.nr_extents && !takes_nothing(w, taken, dropped));
 }
 
 static uint64_t cpu_ns(void)

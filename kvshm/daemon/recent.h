@@ -7,7 +7,7 @@
 
 #define RECENT_MARKS 14u		/* one a mark's time, and the one that is begun */
 #define RECENT_MARK_NS 5000000000ull
-#define RECENT_VALUES 2u
+#define RECENT_VALUES 4u
 
 struct recent {				/* zeroed: all counters begin at 0 */
 	uint64_t mark[RECENT_MARKS][RECENT_VALUES];

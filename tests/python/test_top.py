@@ -141,7 +141,7 @@ class TopTest(unittest.TestCase):
         t.keys("1" + LEFT)              # the last tab, and more lines than 24 rows have room for
         first, last = "kvshm_arena_capacity_bytes", "kvshm_writer_wakeups_total"
         shown = t.wait_for("METRIC", first, gone=[last])
-        self.assertRegex(shown.splitlines()[4], "config metrics$")
+        self.assertRegex(shown.splitlines()[5], "config metrics$")
         t.keys(DOWN)
         t.wait_for("METRIC", gone=[first])
         t.keys(END)
