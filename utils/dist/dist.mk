@@ -109,6 +109,7 @@ install: all
 	$(Q)install -m 644 kvshm/include/kvshm/*.h $(inst)/include/kvshm
 	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(inst-version)|g' kvshm/client/kvshm.pc.in > $(inst)/lib/pkgconfig/kvshm.pc
 	$(Q)$(foreach s,$(inst-man),install -d $(inst)/share/man/man$(s) && install -m 644 Documentation/man/*.$(s) $(inst)/share/man/man$(s) &&) true
+	$(Q)for call in $$(sed -n '/^\.Sh DESCRIPTION/q; s/^\.Fn \(kvshm_[a-z_]*\) .*/\1/p' Documentation/man/libkvshm.3); do echo '.so man3/libkvshm.3' > "$(inst)/share/man/man3/$$call.3"; done
 	$(Q)install -d $(inst)/share/kvshm/grafana $(inst)/share/kvshm/prometheus $(inst)/share/kvshm/bpftrace
 	$(Q)for f in utils/dist/bpftrace/*.bt; do sed 's|/usr/sbin/kvshmd|$(inst-kvshmd)|' "$$f" > "$(inst)/share/kvshm/bpftrace/$${f##*/}"; done
 	$(Q)install -m 644 utils/dist/grafana/kvshm.json $(inst)/share/kvshm/grafana
