@@ -48,7 +48,7 @@ void mrc_chart(const struct mrc_watch_curve *c, unsigned nr, uint64_t capacity_b
 
 	fputs("<h2>Miss-ratio curve</h2>", out);
 	if (!nr || !capacity_bytes) {
-		fputs("<p class=\"dim\">nothing was heard yet: a curve takes requests</p>", out);
+		fputs("<p class=\"dim\">nothing was heard yet: a curve takes requests that ended half a minute ago</p>", out);
 		return;
 	}
 	fputs("<div class=\"cards\">", out);

@@ -7,6 +7,7 @@
 
 #include "kvshm/base/compiler.h"
 #include "kvshm/stats/metrics.h"
+#include "utils/degraded.h"
 #include "utils/html.h"
 #include "utils/mrc_chart.h"
 #include "utils/views.h"
@@ -66,11 +67,25 @@ static void memory_card(const struct snapshot *s, FILE *out)
 		human_bytes(s->metric[METRIC_PINNED_BYTES], c), s->metric[METRIC_PINS]);
 }
 
+static void share(const char *when, uint64_t found, uint64_t asked, FILE *out)
+{
+	if (asked)
+		fprintf(out, "%s %.1f %%", when, 100 * (double)found / (double)asked);
+	else
+		fprintf(out, "%s &ndash;", when);
+}
+
 static void total_card(const struct snapshot *s, FILE *out)
 {
+	const uint64_t *m = s->metric;
+
 	fprintf(out, "<div class=\"card\"><span class=\"dim\">hit ratio since the start</span><b>%.1f %%</b><span class=\"dim\">%"
-		PRIu64 " of %" PRIu64 " blocks, %" PRIu64 " tokens</span></div>", 100 * snapshot_hit_ratio(s, NULL),
-		s->metric[METRIC_HIT_BLOCKS], s->metric[METRIC_LOOKUP_BLOCKS], s->metric[METRIC_HIT_TOKENS]);
+		PRIu64 " of %" PRIu64 " blocks, %" PRIu64 " tokens</span><br/>", 100 * snapshot_hit_ratio(s, NULL),
+		m[METRIC_HIT_BLOCKS], m[METRIC_LOOKUP_BLOCKS], m[METRIC_HIT_TOKENS]);
+	fputs("<span class=\"dim\">", out);
+	share("lately", m[METRIC_HIT_BLOCKS_5S], m[METRIC_LOOKUP_BLOCKS_5S], out);
+	share(", last minute", m[METRIC_HIT_BLOCKS_1M], m[METRIC_LOOKUP_BLOCKS_1M], out);
+	fputs("</span></div>", out);
 }
 
 static void table_html(const struct table *t, FILE *out)
@@ -193,6 +208,16 @@ static void facts(const struct snapshot *s, FILE *out)
 	fputs("</p>", out);
 }
 
+static void degraded(const struct snapshot *s, FILE *out)
+{
+	struct degraded d[DEGRADED_COMPONENTS];
+
+	degraded_find(s, d);
+	for (unsigned i = 0; i < DEGRADED_COMPONENTS; i++)
+		if (d[i].is)
+			fprintf(out, "<p class=\"alarm\">%s: kvshm doctor --suggest</p>", d[i].means);
+}
+
 static void cards(const struct snapshot *s, const struct history *h, unsigned sample_s, FILE *out)
 {
 	fputs("<div class=\"cards\">", out);
@@ -217,6 +242,7 @@ void status_page(const struct status_page *p, FILE *out)
 		fputs("<p class=\"alarm\">STALE: the last values follow; clients go on hitting, puts are dropped</p>", out);
 	if (s) {
 		facts(s, out);
+		degraded(s, out);
 		cards(s, p->h, p->sample_s, out);
 		anomalies(s, out);
 		section("Clients", "clients", "label,pid,uid,state,is_trusted,pins,pinned_bytes,quota_used_ratio,hit_ratio,"

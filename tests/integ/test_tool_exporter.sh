@@ -158,19 +158,7 @@ else
 	echo 'ok - promtool finds no fault in a scrape # SKIP no promtool here (package prometheus)'
 	echo 'ok - promtool finds no fault in the alerts # SKIP no promtool here (package prometheus)'
 fi
-# a curve is of requests that are over, 30 s after their last word: the ring is made to have heard them a minute ago
-python3 - "$dir/run/events" <<'PY'
-import mmap, struct, sys
-with open(sys.argv[1], "r+b") as f:
-    ring = mmap.mmap(f.fileno(), 0)
-    nr = (len(ring) - 128) // 64
-    # the last use or put stays where it is: now
-    newest = max(struct.unpack_from("<Q", ring, 128 + 64 * i)[0] for i in range(nr) if ring[128 + 64 * i + 52] != 2)
-    for i in range(nr):
-        seq, time_ns = struct.unpack_from("<QQ", ring, 128 + 64 * i)
-        if seq and seq != newest:
-            struct.pack_into("<Q", ring, 128 + 64 * i + 8, time_ns - 60 * 10**9)
-PY
+python3 tests/lib/age_events.py "$dir/run/events"
 "$tool" exporter --print /metrics --socket "$daemon_socket" > "$TMPDIR/scrape" 2> "$out"
 check 'the miss-ratio curve is in a scrape, from an eighth of the arena to sixteen times' \
 	[ "$(grep -c '^kvshm_mrc_hit_ratio{daemon="main",namespace="1",of_capacity="[0-9.]*"} [0-9.]*$' "$TMPDIR/scrape")" = 8 ]

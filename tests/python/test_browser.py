@@ -26,11 +26,12 @@ class StatusPage(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.daemon = Daemon("--size", "128M")
+        subprocess.run([KVSHM, "load", "--socket", cls.daemon.socket, "--procs", "2", "--seconds", "1"], check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run([sys.executable, "tests/lib/age_events.py", os.path.join(cls.daemon.dir, "events")], check=True)
         cls.exporter = subprocess.Popen([KVSHM, "exporter", "--listen", "0", "--socket", cls.daemon.socket],
                                         stderr=subprocess.PIPE, text=True)
         cls.url = "http://" + re.search(r"\S+:\d+$", cls.exporter.stderr.readline())[0] + "/"
-        subprocess.run([KVSHM, "load", "--socket", cls.daemon.socket, "--procs", "2", "--seconds", "1"], check=True,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         cls.page = browserlib.Page()
 
     @classmethod
@@ -59,6 +60,15 @@ class StatusPage(unittest.TestCase):
         self.assertEqual([e for e in self.page.errors if "favicon" not in e], [])
         self.assertEqual(self.page.value("document.scripts.length"), 0)
         self.assertGreater(self.page.value("document.querySelectorAll('svg').length"), 2)
+
+    def test_1_it_draws_what_more_memory_would_give(self):
+        text = self.look("curve")
+        self.assertRegex(text, r"\+64 GiB would give [+-]\d+\.\d points")
+        self.assertRegex(text, r"with 64 GiB more, \d+\.\d % without any limit")
+        for part in ("polyline", "line.mark", "rect.part"):
+            self.assertEqual(self.page.value(f"document.querySelectorAll('svg.chart {part}').length"), 2)   # a namespace each
+        points = self.page.value("document.querySelector('svg.chart polyline').points.length")
+        self.assertEqual(points, 8)
 
     def test_2_it_is_light_or_dark_as_the_system_is(self):
         seen = {}
