@@ -143,6 +143,54 @@ void view_namespaces(struct table *t, const struct snapshot *now, const struct s
 	table_note(t, "FOUND%%: of what was found or put%s", now->use[0].put_blocks ? "; 0: all that have a higher number" : "");
 }
 
+/* Extents lie one behind the other in the arena's addresses.  Return: its number, @nr: none has it. */
+static uint32_t extent_at(const struct kvshm_extent_entry *e, uint32_t nr, uint64_t offset)
+{
+	uint32_t low = 0, high = nr;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+
+		if (e[mid].base <= offset)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low && offset - e[low - 1].base < e[low - 1].len ? low - 1 : nr;
+}
+
+/* Blocks by the extent that they lie in, whatever they are but free. */
+static void add_up_extents(const struct directory *dir, const struct kvshm_extent_entry *e, uint32_t nr, struct ns_sum *sum)
+{
+	for (uint32_t id = 1; id <= dir->max_blocks; id++) {
+		const struct kvshm_desc *d = &dir->desc[id];
+		uint32_t i;
+
+		if (state_of(READ_ONCE(d->state)) == KVSHM_BLOCK_FREE)
+			continue;
+		i = extent_at(e, nr, (uint64_t)READ_ONCE(d->page) * KVSHM_PAGE);
+		if (i == nr)
+			continue;
+		sum[i].blocks++;
+		sum[i].bytes += READ_ONCE(d->length);
+	}
+}
+
+static void add_extent(struct table *t, uint32_t i, const struct kvshm_extent_entry *e, const struct ns_sum *sum)
+{
+	struct cell *row = table_row(t);
+
+	row[0].u = i;
+	row[1].u = e->node;
+	row[2].u = e->number;
+	row[3].u = e->len;
+	row[4].u = sum->blocks;
+	row[5].u = sum->bytes;
+	if (e->len)
+		row[6].d = (double)sum->bytes / (double)e->len;
+	cell_text(&row[7], backing_kind_name(e->page_kind));
+}
+
 void view_numa(struct table *t, const struct snapshot *now, const struct snapshot *before)
 {
 	static const struct column columns[] = {
@@ -150,9 +198,14 @@ void view_numa(struct table *t, const struct snapshot *now, const struct snapsho
 		{ "node", "NODE", CELL_COUNT, 4, false },
 		{ "number", "NUMBER", CELL_COUNT, 6, false },
 		{ "extent_bytes", "BYTES", CELL_BYTES, 9, false },
+		{ "blocks", "BLOCKS", CELL_COUNT, 9, false },
+		{ "used_bytes", "USED", CELL_BYTES, 9, false },
+		{ "used_ratio", "USED%", CELL_RATIO, 5, false },
 		{ "page_kind", "PAGES", CELL_TEXT, 20, false },
 	};
+	struct kvshm_extent_entry *e;
 	struct directory dir;
+	struct ns_sum *sum;
 	uint32_t nr;
 
 	(void)before;
@@ -160,15 +213,16 @@ void view_numa(struct table *t, const struct snapshot *now, const struct snapsho
 	if (open_directory(t, now, &dir) < 0)
 		return;
 	nr = min_of(READ_ONCE(dir.sb->nr_extents), dir.max_extents);
-	for (uint32_t i = 0; i < nr; i++) {
-		struct cell *row = table_row(t);
-
-		row[0].u = i;
-		row[1].u = dir.extent[i].node;
-		row[2].u = dir.extent[i].number;
-		row[3].u = dir.extent[i].len;
-		cell_text(&row[4], backing_kind_name(dir.extent[i].page_kind));
+	e = calloc(nr + 1u, sizeof(*e));
+	sum = calloc(nr + 1u, sizeof(*sum));
+	if (e && sum) {
+		memcpy(e, dir.extent, nr * sizeof(*e));
+		add_up_extents(&dir, e, nr, sum);
+		for (uint32_t i = 0; i < nr; i++)
+			add_extent(t, i, &e[i], &sum[i]);
 	}
+	free(sum);
+	free(e);
 	directory_detach(&dir);
-	table_note(t, "use and spill by node are not counted in this build");
+	table_note(t, "USED: bytes of blocks that are granted, published or in quarantine");
 }

@@ -108,14 +108,15 @@ static void known_directory(void)
 	memcpy(d.ns[1].label, "llama-3.1-8b", 12);
 	memcpy(d.ns[2].label, "a\033[2J", 5);
 	for (blk_id_t id = 1; id <= 5; id++) {
-		block_grant(&d.desc[id], id * 16, 65536, 1, 3);
+		/* the last two in the second extent */
+		block_grant(&d.desc[id], id * 16 + (id > 3 ? (2u << 30) / KVSHM_PAGE : 0), 65536, 1, 3);
 		info.key.bytes[0] = (uint8_t)id;
 		info.tokens = id == 5 ? 7 : 0;
 		if (id != 3)
 			block_publish(&d.desc[id], &info);
 	}
 	d.extent[0] = (struct kvshm_extent_entry){ .len = 2ull << 30, .page_kind = KVSHM_PAGES_HUGETLB };
-	d.extent[1] = (struct kvshm_extent_entry){ .len = 2ull << 30, .node = 1, .page_kind = KVSHM_PAGES_TMPFS_HUGE };
+	d.extent[1] = (struct kvshm_extent_entry){ .base = 2ull << 30, .len = 2ull << 30, .node = 1, .page_kind = KVSHM_PAGES_TMPFS_HUGE };
 	d.sb->nr_extents = 2;
 	directory_set_state(&d, KVSHM_SB_LIVE, 1);
 	directory_detach(&d);
