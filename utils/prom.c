@@ -313,6 +313,7 @@ void prom_write(const struct prom_scrape *p, enum prom_form form, FILE *out)
 		write_metrics(&w, s);
 		write_hists(&w, s);
 	}
+	prom_write_self(form, out);
 	if (form == PROM_OPENMETRICS)
 		fputs("# EOF\n", out);
 }

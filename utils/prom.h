@@ -31,6 +31,9 @@ struct prom_scrape {
 
 void prom_write(const struct prom_scrape *p, enum prom_form form, FILE *out);
 
+/* What process_* says of the calling process, without labels (prom_self.c). */
+void prom_write_self(enum prom_form form, FILE *out);
+
 /* Does it serve: runs, and has memory? */
 bool prom_is_ready(const struct snapshot *s);
 

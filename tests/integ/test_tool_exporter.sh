@@ -112,7 +112,11 @@ states = [float(v) for v in re.findall(r'^kvshm_arena_bytes{daemon="main",state=
 capacity = float(re.search(r'^kvshm_arena_capacity_bytes{daemon="main"} (\S+)$', text, re.M)[1])
 assert len(states) == 5 and sum(states) == capacity, (states, capacity)
 names = [re.split("[ {]", line)[0] for line in text.splitlines()[1:] if line and line[0] != "#"]
-assert all(n.startswith("kvshm_") for n in names if not n.startswith("Content-Security")), names
+assert all(n.startswith(("kvshm_", "process_")) for n in names if not n.startswith("Content-Security")), names
+own = {n: float(re.search(rf"^process_{n} (\S+)$", text, re.M)[1]) for n in ("cpu_seconds_total", "resident_memory_bytes", "open_fds",
+       "max_fds", "start_time_seconds")}
+assert own["resident_memory_bytes"] > 1 << 20 and 3 < own["open_fds"] < own["max_fds"], own
+assert 0 <= time.time() - own["start_time_seconds"] < 3600, own
 PY
 ask GET /metrics 'application/openmetrics-text; version=1.0.0'
 head -n 1 "$out" | grep -q '^200 application/openmetrics-text; version=1.0.0' && cp "$out" "$TMPDIR/open" ||
