@@ -136,6 +136,27 @@ void log_write(enum log_level level, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* Of all call sites; each has a lock of its own. */
+static pthread_mutex_t suppressed_lock = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t nr_suppressed;
+
+uint64_t log_suppressed(void)
+{
+	uint64_t nr;
+
+	pthread_mutex_lock(&suppressed_lock);
+	nr = nr_suppressed;
+	pthread_mutex_unlock(&suppressed_lock);
+	return nr;
+}
+
+static void count_suppressed(void)
+{
+	pthread_mutex_lock(&suppressed_lock);
+	nr_suppressed++;
+	pthread_mutex_unlock(&suppressed_lock);
+}
+
 int log_limit_pass(struct log_limit *l, uint64_t now_ns, uint32_t *ret_missed)
 {
 	int pass;
@@ -152,6 +173,7 @@ int log_limit_pass(struct log_limit *l, uint64_t now_ns, uint32_t *ret_missed)
 		l->missed = 0;
 	} else {
 		l->missed++;
+		count_suppressed();
 	}
 	pthread_mutex_unlock(&l->lock);
 	return pass;

@@ -65,6 +65,9 @@ struct log_limit {			/* one call site; all fields under .lock */
  */
 int log_limit_pass(struct log_limit *l, uint64_t now_ns, uint32_t *ret_missed);
 
+/* Lines left out by all call sites of this process. */
+uint64_t log_suppressed(void);
+
 void log_write_limited(struct log_limit *l, enum log_level level, const char *fmt, ...) __printf(3, 4);
 
 /* For lines that a client can cause: a burst per call site, then a count of what was left out. */

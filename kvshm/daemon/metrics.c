@@ -12,6 +12,7 @@
 #include "kvshm/base/atomic.h"
 #include "kvshm/base/clock.h"
 #include "kvshm/base/compiler.h"
+#include "kvshm/base/log.h"
 #include "kvshm/cache/cache.h"
 #include "kvshm/cache/scrub.h"
 #include "kvshm/daemon/daemon.h"
@@ -220,6 +221,7 @@ static void publish_own(struct writer *w)
 	stat_set(p, METRIC_RELOADS_FAILED, READ_ONCE(m->reloads_failed));
 	stat_set(p, METRIC_REAP_LAST_NS, READ_ONCE(m->reap_last_ns));
 	stat_set(p, METRIC_REAP_MAX_NS, READ_ONCE(m->reap_max_ns));
+	stat_set(p, METRIC_LOG_SUPPRESSED, log_suppressed());
 	stat_set(p, METRIC_REAP_P99_NS, READ_ONCE(m->reap_p99_ns));
 }
 

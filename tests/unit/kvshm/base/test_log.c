@@ -153,6 +153,7 @@ static void a_call_site_is_limited_and_says_what_it_left_out(void **state)
 
 static void call_sites_have_limits_of_their_own(void **state)
 {
+	const uint64_t before = log_suppressed();
 	int i, lines = 0;
 	const char *p;
 
@@ -160,6 +161,7 @@ static void call_sites_have_limits_of_their_own(void **state)
 		log_limited(LOG_LEVEL_WARN, "first %d", i);
 		log_limited(LOG_LEVEL_WARN, "second %d", i);
 	}
+	assert_int_equal(log_suppressed() - before, 4 * LOG_LIMIT_BURST);
 	for (p = written(); *p; p++)
 		lines += *p == '\n';
 	assert_int_equal(lines, 2 * LOG_LIMIT_BURST);
