@@ -116,6 +116,10 @@ static inline struct hazard_lot gix_run_lot(const struct policy *p, uint32_t r)
 	return (struct hazard_lot){ .nr = n->nr, .weight = n->weight, .node = n->node, .birth = n->last };
 }
 
+/* ---- what will be touched (gix_expect.c): as policy_ops.expect ------------------------------------- */
+
+void gix_expect(const struct policy *p, const pol_id_t *ids, unsigned nr);
+
 /* ---- what was learnt (gix_save.c): as policy_ops.save and .load ------------------------------------ */
 
 size_t gix_save(const struct policy *p, void *buf, size_t len);
