@@ -8,13 +8,13 @@
 #include "kvshm/base/rand.h"
 #include "policy/hints.h"
 
-#define HINTS_TOLD 0x03e0ffffu		/* all but the gap and the flags */
+#define ROW_SHIFT 21			/* to CLASS_ROWS */
 #define EDGE(level, value) ((uint32_t)(level) << 8 | (value))
 
 void class_init(struct class_tree *t)
 {
 	memset(t, 0, sizeof(*t));
-	memset(t->memo, 0xff, sizeof(t->memo));
+	memset(t->row_key, 0xff, sizeof(t->row_key));
 	t->nr = 1;
 }
 
@@ -54,12 +54,20 @@ static uint32_t turn_value(unsigned turn)
 	return turn < 4 ? turn : 4;
 }
 
-static uint16_t descend(struct class_tree *t, unsigned uses, unsigned gap, uint32_t w)
+/* All that a descent goes by but the uses: a field for each level. */
+static uint32_t key_of(unsigned gap, uint32_t w)
 {
 	const struct hints h = hints_unpack(w);
+	const uint32_t output = h.output ? 16u + (h.output - 1u) / 2 : 0;
+
+	return h.stop | (uint32_t)h.type << 4 | output << 12 | turn_value(h.turn) << 17 | (gap + 1) / 2 << 20;
+}
+
+static uint16_t descend(struct class_tree *t, unsigned uses, uint32_t key)
+{
 	const uint32_t value[] = {
-		uses_value(uses), h.stop, h.type, h.output ? 16u + (h.output - 1u) / 2 : 0, turn_value(h.turn),
-		(gap + 1) / 2, uses >= CLASS_USES_ALL ? uses - CLASS_USES_ALL + 1 : 0,
+		uses_value(uses), key & 15, key >> 4 & 255, key >> 12 & 31, key >> 17 & 7, key >> 20,
+		uses >= CLASS_USES_ALL ? uses - CLASS_USES_ALL + 1 : 0,
 	};
 	uint16_t n = 0;
 	unsigned i;
@@ -70,17 +78,30 @@ static uint16_t descend(struct class_tree *t, unsigned uses, unsigned gap, uint3
 	return n;
 }
 
-/* What descend() tells apart: the session's gap in a hint word makes room for ours. */
+uint32_t class_row(struct class_tree *t, unsigned gap, uint32_t hints)
+{
+	const uint32_t key = key_of(gap, hints), row = key * 0x9e3779b1u >> ROW_SHIFT;
+
+	if (t->row_key[row] != key) {
+		t->row_key[row] = key;
+		memset(t->row[row], 0, sizeof(t->row[row]));
+	}
+	return row;
+}
+
+uint16_t class_in_row(struct class_tree *t, uint32_t row, unsigned uses)
+{
+	uint16_t *n = &t->row[row][uses];
+
+	/* Not all of a full tree's nodes are made, but those by uses are: no descent ends at the root. */
+	if (!*n)
+		*n = descend(t, uses, t->row_key[row]);
+	return *n;
+}
+
 uint16_t class_of(struct class_tree *t, unsigned uses, unsigned gap, uint32_t hints)
 {
-	const uint32_t row = (hints & HINTS_TOLD) | (gap & 31) << 16, key = row | (uses & CLASS_USES_MAX) << 26;
-	struct class_memo *m = &t->memo[rand_mix(row) % CLASS_MEMO][uses & CLASS_USES_MAX];
-
-	if (m->key != key) {
-		m->node = descend(t, uses, gap & 31, hints);
-		m->key = key;
-	}
-	return (uint16_t)m->node;
+	return class_in_row(t, class_row(t, gap, hints), uses);
 }
 
 uint16_t class_left(struct class_tree *t, uint16_t node)

@@ -18,7 +18,7 @@
 #define CLASS_USES_ALL 4u		/* steps up to here are counted one by one */
 #define CLASS_USES_MAX 7u		/* steps of uses: 1, 2, 3, and about 4, 8, 16, 32 */
 #define CLASS_SLOTS (4 * CLASS_MAX)
-#define CLASS_MEMO 1024u			/* rows */
+#define CLASS_ROWS 2048u
 #define CLASS_LEVEL_MANY 6u
 #define CLASS_LEVEL_LEFT 7u		/* the last one */
 
@@ -27,10 +27,8 @@ struct class_tree {
 	uint16_t parent[CLASS_MAX];
 	uint32_t edge[CLASS_MAX];	/* level and value under the parent */
 	uint16_t slot[CLASS_SLOTS];	/* node of (parent, edge); 0: empty */
-	struct class_memo {
-		uint32_t key;		/* (uses, gap, hints) */
-		uint32_t node;
-	} memo[CLASS_MEMO][CLASS_USES_MAX + 1];	/* found before; a row by uses, as the parts of a path differ in nothing else */
+	uint32_t row_key[CLASS_ROWS];	/* descents found before: gap and hints, as far as they tell */
+	uint16_t row[CLASS_ROWS][CLASS_USES_MAX + 1];	/* node by uses, as the parts of a path differ in little else; 0: not known */
 };
 
 /* Is the node one that only differs from its parent in having been used often? */
@@ -58,6 +56,9 @@ uint8_t class_use(uint8_t step, uint32_t dice);
  * half seconds; 0: its first use) after the use before.
  */
 uint16_t class_of(struct class_tree *t, unsigned uses, unsigned gap, uint32_t hints);
+/* The same in two steps, when @uses is all that changes: a row is good until another is asked for. */
+uint32_t class_row(struct class_tree *t, unsigned gap, uint32_t hints);
+uint16_t class_in_row(struct class_tree *t, uint32_t row, unsigned uses);
 
 /* That of a block of @node which was left behind: the path above it was used and went on elsewhere. */
 uint16_t class_left(struct class_tree *t, uint16_t node);

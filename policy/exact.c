@@ -395,7 +395,7 @@ static void exact_stats(const struct policy *p, struct policy_stats *ret)
 	ret->fixed_bytes += sizeof(*p);
 }
 
-static size_t exact_save(const struct policy *p, void *buf, size_t len)
+static size_t exact_save(struct policy *p, void *buf, size_t len)
 {
 	return p->ops->save ? p->ops->save(p->inner, buf, len) : 0;
 }

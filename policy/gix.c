@@ -37,6 +37,7 @@
 #define PERIOD 600u			/* of estimates, in hazard_time(): 10 s */
 #define SKIPS_MIN 1024u
 #define MIB 1048576
+#define IDS_MAX ((1u << 31) - 1)	/* gix_blk.run */
 
 static void clock_to(struct policy *p, uint64_t now_ns)
 {
@@ -48,9 +49,10 @@ static void clock_to(struct policy *p, uint64_t now_ns)
 		hazard_start(&p->hazard, now);
 		hazard_estimate(&p->hazard, &p->tree);
 	}
-	if ((int32_t)(now - p->now) > 0)
-		p->now = now;
-	hazard_advance(&p->hazard, &p->tree, p->now);
+	if ((int32_t)(now - p->now) <= 0)
+		return;
+	p->now = now;
+	hazard_advance(&p->hazard, &p->tree, now);
 }
 
 /* ---- what is learnt --------------------------------------------------------------------------------- */
@@ -137,65 +139,90 @@ static unsigned gap_of(uint32_t age)
 struct use {
 	uint32_t hints;
 	uint16_t weight;
-	unsigned gap;
+	uint32_t row;			/* of the class tree */
 	struct hazard_age age, now;
 };
 
 static void set_age(struct policy *p, struct use *use, uint32_t last)
 {
 	hazard_age(&p->hazard, last, p->now, &use->age);
-	use->gap = gap_of(p->now - last);
+	use->row = class_row(&p->tree, gap_of(p->now - last), use->hints);
 }
 
-static void use_run(struct policy *p, uint32_t r, struct use *use)
+static void use_run(struct policy *p, struct gix_run *n, struct use *use)
 {
-	struct gix_run *n = &p->run[r];
-	const bool was_listed = n->bin != RUN_UNLISTED;
-	struct hazard_lot lot = gix_run_lot(p, r);
+	const uint32_t nr = n->nr;
+	struct hazard_lot lot = { .nr = nr, .weight = n->weight, .node = n->node, .birth = n->last };
 
 	if (n->last != use->age.birth)
 		set_age(p, use, n->last);
 	hazard_event_at(&p->hazard, &lot, &use->age);
-	gix_unlist(p, r);
 	/* Beyond the steps that all have, only what is shared is told apart: a session's own path stays one run. */
-	if (n->uses < CLASS_USES_ALL || gix_run_kids(n) > 1)
+	if (n->uses < CLASS_USES_ALL || n->kids > 1)
 		n->uses = class_use(n->uses, p->dice) & CLASS_USES_MAX;
-	n->node = find_class(p, n->uses, use->gap, use->hints);
+	n->node = class_in_row(&p->tree, use->row, n->uses);
+	if (p->tree.nr > p->hazard.nr_known)
+		adopt(p);
 	n->is_used = 1;
 	n->weight = use->weight;
 	n->last = p->now;
-	lot = gix_run_lot(p, r);
+	lot = (struct hazard_lot){ .nr = nr, .weight = use->weight, .node = n->node, .birth = p->now };
 	hazard_enter_at(&p->hazard, &lot, &use->now);
-	if (was_listed)
-		gix_list(p, r, false);
 }
 
-static void gix_touch(struct policy *p, pol_id_t id, uint32_t hints, uint64_t now_ns)
+/* Return: are there neighbours that can no longer be told apart? */
+static bool use_path(struct policy *p, uint32_t r, struct use *use)
 {
-	struct gix_blk *b = &p->blk[id];
-	struct use use = { .hints = hints };
-	uint32_t r, below = 0;
+	bool is_alike = false;
 	unsigned steps;
 
-	if (!(b->flags & BLK_RESIDENT) || b->flags & BLK_VICTIM)
-		return;
-	clock_to(p, now_ns);
-	close_open(p);
-	p->dice = (uint32_t)rand_mix(++p->nr_touches);
-	r = gix_run_split(p, id);
-	use.weight = weight_of(path_blocks(p, r));
-	hazard_age(&p->hazard, p->now, p->now, &use.now);
-	set_age(p, &use, p->run[r].last);
-	for (steps = 0; r && steps < WALK_MAX; steps++) {
-		use_run(p, r, &use);
-		r = p->run[r].above;
+	use_run(p, &p->run[r], use);
+	gix_expect_list(p, p->run[r].node);
+	for (steps = 1; p->run[r].above && steps < WALK_MAX; steps++) {
+		const struct gix_run *below = &p->run[r];
+
+		r = below->above;
+		use_run(p, &p->run[r], use);
+		is_alike |= gix_run_are_alike(below, &p->run[r]);
 	}
-	r = b->run;
+	return is_alike;
+}
+
+static void merge_path(struct policy *p, uint32_t r)
+{
+	uint32_t below = 0;
+	unsigned steps;
+
 	for (steps = 0; r && steps < WALK_MAX; steps++) {
 		r = gix_run_merge(p, r, below);
 		below = r;
 		r = p->run[r].above;
 	}
+}
+
+static void gix_touch(struct policy *p, pol_id_t id, uint32_t hints, uint64_t now_ns)
+{
+	const struct gix_blk *b = &p->blk[id];
+	struct use use = { .hints = hints };
+	bool is_leaf;
+	uint32_t r;
+
+	if (!b->run || b->is_victim)
+		return;
+	clock_to(p, now_ns);
+	close_open(p);
+	p->dice = (uint32_t)rand_mix(++p->nr_touches);
+	r = gix_run_split(p, id);
+	/* Only the last run of a path may be in a cell; it gets into its new one when all else is done. */
+	is_leaf = p->run[r].bin != RUN_UNLISTED;
+	gix_unlist(p, r);
+	use.weight = weight_of(path_blocks(p, r));
+	use.now = hazard_age_now(&p->hazard, p->now);
+	set_age(p, &use, p->run[r].last);
+	if (use_path(p, r, &use))
+		merge_path(p, r);
+	if (is_leaf)
+		gix_list(p, b->run, false);
 }
 
 /* ---- coming and going ------------------------------------------------------------------------------ */
@@ -291,18 +318,20 @@ static uint8_t uses_before(struct policy *p, uint64_t key, unsigned *ret_gap)
 static void gix_insert(struct policy *p, const struct pol_block *b, uint64_t now_ns)
 {
 	struct gix_blk *n = &p->blk[b->id];
+	struct gix_body *body = &p->body[b->id];
 	unsigned gap = 0;
 	uint8_t uses;
 	uint32_t r;
 
-	assert(b->id > 0 && b->id <= p->cfg.max_ids && !(n->flags & BLK_RESIDENT));
+	assert(b->id > 0 && b->id <= p->cfg.max_ids && !n->run);
 	clock_to(p, now_ns);
 	uses = class_use(uses_before(p, b->key, &gap), p->dice);
 	p->nr_resident++;
+	*n = (struct gix_blk){ .parent = b->parent };
+	*body = (struct gix_body){ .key = b->key, .bytes = b->bytes,
+				   .value = (float)(cost_saved(&p->cfg.cost, b) * MIB / b->bytes) };
 	if (!(p->value_min > 0))
-		p->value_min = (float)(cost_saved(&p->cfg.cost, b) * MIB / b->bytes);
-	*n = (struct gix_blk){ .key = b->key, .parent = b->parent, .bytes = b->bytes, .flags = BLK_RESIDENT,
-			       .value = (float)(cost_saved(&p->cfg.cost, b) * MIB / b->bytes) };
+		p->value_min = body->value;
 	r = p->open;
 	if (r && p->run[r].tail == b->parent && p->run[r].uses == uses && p->run[r].last == p->now) {
 		n->run = r;
@@ -333,7 +362,7 @@ static void take_tail(struct policy *p, uint32_t r)
 
 	n->tail = p->blk[id].parent;
 	n->victims++;
-	p->blk[id].flags |= BLK_VICTIM;
+	p->blk[id].is_victim = 1;
 	if (--n->nr == 0) {
 		gix_unlist(p, r);
 		kid_gone(p, r);
@@ -358,7 +387,7 @@ static unsigned gix_victims(struct policy *p, uint64_t bytes, uint64_t now_ns, p
 				break;
 			continue;
 		}
-		sum += p->blk[id].bytes;
+		sum += p->body[id].bytes;
 		ret_ids[nr++] = id;
 		take_tail(p, r);
 	}
@@ -372,8 +401,8 @@ static void gix_restore(struct policy *p, pol_id_t id, uint64_t now_ns)
 	uint32_t r = b->run;
 	struct gix_run *n = &p->run[r];
 
-	assert(b->flags & BLK_VICTIM);
-	b->flags &= ~BLK_VICTIM;
+	assert(b->is_victim);
+	b->is_victim = 0;
 	n->victims--;
 	if (n->nr && (n->tail != b->parent || gix_run_kids(n))) {
 		/* Others have settled at its place: a run of its own. */
@@ -400,21 +429,21 @@ static void gix_remove(struct policy *p, pol_id_t id)
 	struct gix_run *n = &p->run[r];
 	struct ghost g = { .last = n->last, .node = n->node, .weight = n->weight, .uses = n->uses }, old;
 
-	assert(b->flags & BLK_RESIDENT);
-	if (!(b->flags & BLK_VICTIM)) {
+	assert(r);
+	if (!b->is_victim) {
 		close_open(p);
 		assert(n->tail == id && gix_run_kids(n) == 0);
 		take_tail(p, r);
 	}
 	n->victims--;
 	p->nr_resident--;
-	if (!b->key)
+	if (!p->body[id].key)
 		censor(p, ghost_lot(&g));
-	else if (ghost_put(&p->ghosts, b->key, &g, &old))
+	else if (ghost_put(&p->ghosts, p->body[id].key, &g, &old))
 		censor(p, ghost_lot(&old));
 	if (n->nr == 0 && n->victims == 0)
 		gix_run_free(p, r);
-	b->flags = 0;
+	b->run = b->is_victim = 0;
 }
 
 /* ---- time, and the rest ---------------------------------------------------------------------------- */
@@ -431,6 +460,7 @@ static void gix_tick(struct policy *p, uint64_t now_ns)
 	if (p->now - p->estimated < PERIOD)
 		return;
 	p->estimated = p->now;
+	hazard_settle(&p->hazard);
 	shadow_use_all(&p->shadow, &p->hazard, &p->tree);
 	hazard_estimate(&p->hazard, &p->tree);
 	/* With a weight on cost the order has another aim than hits. */
@@ -447,27 +477,33 @@ static void gix_destroy(struct policy *p)
 	ghost_fini(&p->ghosts);
 	free(p->cell);
 	free(p->run);
+	free(p->body);
 	free(p->blk);
 	free(p);
 }
 
 static int gix_create(const struct policy_config *cfg, struct policy **ret_p)
 {
-	struct policy *p = table_alloc(1, sizeof(*p));
+	struct policy *p;
 	double factor;
 	unsigned v;
 
+	if (cfg->max_ids > IDS_MAX)
+		return -EINVAL;
+	p = table_alloc(1, sizeof(*p));
 	if (!p)
 		return -ENOMEM;
 	p->cfg = *cfg;
 	if (!p->cfg.ghosts)
 		p->cfg.ghosts = 8 * cfg->max_ids;
 	p->blk = table_alloc(cfg->max_ids + 1ull, sizeof(*p->blk));
+	p->body = table_alloc(cfg->max_ids + 1ull, sizeof(*p->body));
 	p->run = table_alloc(cfg->max_ids + 1ull, sizeof(*p->run));
-	p->nr_values = cfg->theta > 0 ? VALUES : 1;
+	p->value_shift = cfg->theta > 0 ? VALUE_SHIFT : 0;
+	p->nr_values = 1u << p->value_shift;
 	p->nr_cells = CLASS_MAX * HAZARD_BINS * p->nr_values;
 	p->cell = table_alloc(p->nr_cells, sizeof(*p->cell));
-	if (!p->blk || !p->run || !p->cell || ghost_init(&p->ghosts, p->cfg.ghosts) < 0) {
+	if (!p->blk || !p->body || !p->run || !p->cell || ghost_init(&p->ghosts, p->cfg.ghosts) < 0) {
 		gix_destroy(p);
 		return -ENOMEM;
 	}
@@ -487,7 +523,7 @@ static int gix_create(const struct policy_config *cfg, struct policy **ret_p)
 static void gix_stats(const struct policy *p, struct policy_stats *ret)
 {
 	*ret = (struct policy_stats){
-		.bytes = (uint64_t)p->cfg.max_ids * (sizeof(*p->blk) + sizeof(*p->run)),
+		.bytes = (uint64_t)p->cfg.max_ids * (sizeof(*p->blk) + sizeof(*p->body) + sizeof(*p->run)),
 		.fixed_bytes = sizeof(*p) + p->nr_cells * sizeof(*p->cell),
 		.ghosts = p->ghosts.nr_buckets * 8,
 		.ghost_bytes = p->ghosts.nr_buckets * sizeof(*p->ghosts.bucket),

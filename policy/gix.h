@@ -12,17 +12,21 @@
 #include "policy/policy.h"
 #include "policy/shadow.h"
 
-enum { BLK_RESIDENT = 1, BLK_VICTIM = 2 };
-
+/* What walks along a path look at, kept dense: blocks put together are neighbours. */
 struct gix_blk {
-	uint64_t key;
 	pol_id_t parent;
-	uint32_t run;
-	uint32_t bytes : 28, flags : 4;
-	float value;			/* seconds that a hit saves, per MiB */
-	uint64_t resv;
+	uint32_t run : 31;		/* 0: not resident */
+	uint32_t is_victim : 1;		/* taken and neither back nor gone */
 };
-_Static_assert(sizeof(struct gix_blk) == 32, "half a cache line, never two");
+_Static_assert(sizeof(struct gix_blk) == 8, "eight a line");
+
+/* And what is asked for when a block comes or goes. */
+struct gix_body {
+	uint64_t key;
+	uint32_t bytes;
+	float value;			/* seconds that a hit saves, per MiB */
+};
+_Static_assert(sizeof(struct gix_body) == 16, "never two lines");
 
 /*
  * Blocks of one path with one history, so with one class and age: only @tail may have children.
@@ -53,7 +57,8 @@ _Static_assert(sizeof(struct gix_run) == 32, "half a cache line, never two");
 
 #define RUN_UNLISTED 255u
 #define RUN_PARKED 254u			/* its tail was pinned: off the cells until the next tick */
-#define VALUES 8u			/* octaves of saved seconds per byte, as many as gix_run.value can tell */
+#define VALUE_SHIFT 3u
+#define VALUES (1u << VALUE_SHIFT)	/* octaves of saved seconds per byte, as many as gix_run.value can tell */
 #define CELLS_MAX (CLASS_MAX * HAZARD_BINS * VALUES)
 
 struct gix_cell {
@@ -74,6 +79,7 @@ struct policy {
 	uint32_t free_run;
 	uint32_t parked;		/* runs, by next */
 	struct gix_blk *blk;		/* [max_ids + 1] */
+	struct gix_body *body;		/* [max_ids + 1] */
 	struct gix_run *run;		/* [max_ids + 1] */
 	struct ghost_table ghosts;
 	struct class_tree tree;
@@ -82,6 +88,7 @@ struct policy {
 	uint32_t nr_resident;
 	uint32_t capacity;		/* blocks that were left after the last victims; UINT32_MAX: never full yet */
 	uint32_t nr_values, nr_cells;	/* 1 without theta, then VALUES; of each class and bin */
+	uint32_t value_shift;		/* log2 of nr_values */
 	struct gix_cell *cell;
 	uint64_t cell_map[CELLS_MAX / 64];	/* those with runs */
 	float value_min;		/* of octave 0: that of the first block seen */
@@ -104,8 +111,13 @@ uint32_t gix_run_new(struct policy *p, pol_id_t up);
 void gix_run_free(struct policy *p, uint32_t r);
 /* Make @id the tail of its run.  Return: that run, which may be another than before. */
 uint32_t gix_run_split(struct policy *p, pol_id_t id);
+static inline bool gix_run_are_alike(const struct gix_run *a, const struct gix_run *b)
+{
+	return a->uses >= CLASS_USES_ALL && a->uses == b->uses && a->last == b->last &&
+	       a->node == b->node && a->weight == b->weight;
+}
 /*
- * @r and the run above have become one if they can; @below hangs on r (0: none that is known).
+ * @r, which is not listed, and the run above have become one if they can; @below hangs on r (0: none that is known).
  * Return: the run that holds r's blocks.
  */
 uint32_t gix_run_merge(struct policy *p, uint32_t r, uint32_t below);
@@ -122,13 +134,15 @@ void gix_expect(const struct policy *p, const pol_id_t *ids, unsigned nr);
 
 /* ---- what was learnt (gix_save.c): as policy_ops.save and .load ------------------------------------ */
 
-size_t gix_save(const struct policy *p, void *buf, size_t len);
+size_t gix_save(struct policy *p, void *buf, size_t len);
 int gix_load(struct policy *p, const void *buf, size_t len);
 
 /* ---- cells (gix_cell.c) ---------------------------------------------------------------------------- */
 
 /* A run without kids, with blocks, enters the cell of its class and age as the youngest or the oldest. */
 void gix_list(struct policy *p, uint32_t r, bool is_oldest);
+/* A run of @node, just used, will be. */
+void gix_expect_list(const struct policy *p, uint16_t node);
 void gix_unlist(struct policy *p, uint32_t r);
 void gix_park(struct policy *p, uint32_t r);
 void gix_unpark_all(struct policy *p);

@@ -16,18 +16,34 @@
 
 static double index_of_cell(const struct policy *p, uint32_t i)
 {
-	const uint32_t at = i / p->nr_values;
+	const uint32_t at = i >> p->value_shift;
 
-	return p->value_factor[i % p->nr_values] *
-	       shadow_index(&p->shadow, p->shadow.live, &p->hazard, (uint16_t)(at / HAZARD_BINS), at % HAZARD_BINS);
+	return p->value_factor[i & (p->nr_values - 1)] *
+	       shadow_index(&p->shadow, p->shadow.live, &p->hazard, (uint16_t)(at % CLASS_MAX), at / CLASS_MAX);
+}
+
+/* Cells lie by age, as the youngest are used most; the map has them by class. */
+static uint32_t map_bit(const struct policy *p, uint32_t i)
+{
+	const uint32_t at = i >> p->value_shift;
+
+	return (at % CLASS_MAX * HAZARD_BINS + at / CLASS_MAX) << p->value_shift | (i & (p->nr_values - 1));
+}
+
+static uint32_t cell_at(const struct policy *p, uint32_t bit)
+{
+	const uint32_t at = bit >> p->value_shift;
+
+	return (at % HAZARD_BINS * CLASS_MAX + at / HAZARD_BINS) << p->value_shift | (bit & (p->nr_values - 1));
 }
 
 static void rank_add(struct policy *p, uint32_t i)
 {
 	struct gix_cell *c = &p->cell[i];
+	const uint32_t bit = map_bit(p, i);
 
 	c->rank = shadow_rank(index_of_cell(p, i));
-	p->cell_map[i / 64] |= 1ull << i % 64;
+	p->cell_map[bit / 64] |= 1ull << bit % 64;
 	c->prev = 0;
 	c->next = p->rank_head[c->rank];
 	if (c->next)
@@ -39,8 +55,9 @@ static void rank_add(struct policy *p, uint32_t i)
 static void rank_del(struct policy *p, uint32_t i)
 {
 	struct gix_cell *c = &p->cell[i];
+	const uint32_t bit = map_bit(p, i);
 
-	p->cell_map[i / 64] &= ~(1ull << i % 64);
+	p->cell_map[bit / 64] &= ~(1ull << bit % 64);
 	if (c->next)
 		p->cell[c->next - 1].prev = c->prev;
 	if (c->prev)
@@ -53,7 +70,7 @@ static void rank_del(struct policy *p, uint32_t i)
 
 static uint32_t cell_of(const struct policy *p, const struct gix_run *n)
 {
-	return (n->node * HAZARD_BINS + n->bin) * p->nr_values + n->value;
+	return (n->bin * CLASS_MAX + n->node) << p->value_shift | n->value;
 }
 
 static uint8_t value_octave(const struct policy *p, float value)
@@ -72,7 +89,7 @@ void gix_list(struct policy *p, uint32_t r, bool is_oldest)
 	uint32_t i;
 
 	n->bin = (uint8_t)hazard_bin(p->now - n->last);
-	n->value = p->nr_values > 1 ? value_octave(p, p->blk[n->tail].value) : 0;
+	n->value = p->nr_values > 1 ? value_octave(p, p->body[n->tail].value) : 0;
 	i = cell_of(p, n);
 	c = &p->cell[i];
 	if (!c->head) {
@@ -88,6 +105,13 @@ void gix_list(struct policy *p, uint32_t r, bool is_oldest)
 		n->prev = c->tail;
 		c->tail = p->run[n->prev].next = r;
 	}
+}
+
+void gix_expect_list(const struct policy *p, uint16_t node)
+{
+	__builtin_prefetch(&p->cell[(uint32_t)node << p->value_shift], 1);
+	__builtin_prefetch(&p->shadow.node[node]);
+	__builtin_prefetch(&p->hazard.index[node][0]);
 }
 
 static void unpark(struct policy *p, uint32_t r)
@@ -191,14 +215,17 @@ uint32_t gix_lowest(struct policy *p)
 
 void gix_age_cells(struct policy *p)
 {
-	uint32_t w, i;
+	uint32_t w, bit;
 	uint64_t map;
 
 	/* Oldest cells first, so that nobody is looked at twice. */
 	for (w = p->nr_cells / 64; w-- > 0;)
-		for (map = p->cell_map[w]; map; map &= ~(1ull << i % 64)) {
-			i = 64 * w + 63u - (uint32_t)__builtin_clzll(map);
-			while (p->cell[i].head && move_on(p, p->cell[i].head))
+		for (map = p->cell_map[w]; map; map &= ~(1ull << bit % 64)) {
+			const struct gix_cell *c;
+
+			bit = 64 * w + 63u - (uint32_t)__builtin_clzll(map);
+			c = &p->cell[cell_at(p, bit)];
+			while (c->head && move_on(p, c->head))
 				;
 		}
 }
@@ -210,7 +237,7 @@ void gix_rank_cells(struct policy *p)
 
 	for (w = 0; w < p->nr_cells / 64; w++)
 		for (map = p->cell_map[w]; map; map &= map - 1) {
-			i = 64 * w + (uint32_t)__builtin_ctzll(map);
+			i = cell_at(p, 64 * w + (uint32_t)__builtin_ctzll(map));
 			rank_del(p, i);
 			rank_add(p, i);
 		}

@@ -9,37 +9,29 @@
 #include "policy/gix.h"
 
 #define PREFETCH 32u			/* touches together */
+#define EXPECT_RUNS 8u
 #define EXPECT_LABELS 4u		/* blocks of a run, as many as a turn brings or so */
 
-static pol_id_t expect_run(const struct policy *p, uint32_t r)
+/* Live lanes stay together: which path ends when is not to be foretold. */
+static unsigned expect_runs(const struct policy *p, uint32_t *run, unsigned nr, pol_id_t *ret_label)
 {
-	const struct gix_run *n = &p->run[r];
+	unsigned i, live, labels = 0, steps;
 
-	if (n->bin != RUN_UNLISTED) {
-		__builtin_prefetch(&p->run[n->prev]);
-		__builtin_prefetch(&p->run[n->next]);
-	}
-	__builtin_prefetch(&p->run[n->above]);
-	if (n->uses != CLASS_USES_ALL - 1)
-		return 0;
-	__builtin_prefetch(&p->blk[n->tail]);
-	return n->tail;
-}
-
-static void expect_runs(const struct policy *p, uint32_t *run, pol_id_t *label, unsigned nr)
-{
-	unsigned i, live = nr, steps;
-	pol_id_t id;
-
-	for (steps = 0; live && steps < 8; steps++)
+	for (steps = 0; nr && steps < EXPECT_RUNS; steps++) {
 		for (i = live = 0; i < nr; i++) {
-			if (!run[i])
-				continue;
-			id = expect_run(p, run[i]);
-			label[i] = id ? id : label[i];
-			run[i] = p->run[run[i]].above;
-			live++;
+			const struct gix_run *n = &p->run[run[i]];
+			const bool is_alike_soon = n->uses == CLASS_USES_ALL - 1;
+
+			__builtin_prefetch(&p->run[n->above]);
+			__builtin_prefetch(&p->blk[is_alike_soon ? n->tail : 0]);
+			ret_label[labels] = n->tail;
+			labels += is_alike_soon && labels < PREFETCH - 1;
+			run[live] = n->above;
+			live += n->above != 0;
 		}
+		nr = live;
+	}
+	return labels;
 }
 
 static void expect_labels(const struct policy *p, pol_id_t *label, unsigned nr)
@@ -53,20 +45,29 @@ static void expect_labels(const struct policy *p, pol_id_t *label, unsigned nr)
 		}
 }
 
-void gix_expect(const struct policy *p, const pol_id_t *ids, unsigned nr)
+static void expect_few(const struct policy *p, const pol_id_t *ids, unsigned nr)
 {
-	pol_id_t label[PREFETCH] = { 0 };
+	pol_id_t label[PREFETCH];
 	uint32_t run[PREFETCH];
 	unsigned i;
 
-	for (; nr > PREFETCH; ids += PREFETCH, nr -= PREFETCH)
-		gix_expect(p, ids, PREFETCH);
 	for (i = 0; i < nr; i++)
 		__builtin_prefetch(&p->blk[ids[i]]);
 	for (i = 0; i < nr; i++) {
 		run[i] = p->blk[ids[i]].run;
 		__builtin_prefetch(&p->run[run[i]]);
 	}
-	expect_runs(p, run, label, nr);
-	expect_labels(p, label, nr);
+	/* Its neighbours in a cell, if it is in one. */
+	for (i = 0; i < nr; i++) {
+		__builtin_prefetch(&p->run[p->run[run[i]].prev]);
+		__builtin_prefetch(&p->run[p->run[run[i]].next]);
+	}
+	expect_labels(p, label, expect_runs(p, run, nr, label));
+}
+
+void gix_expect(const struct policy *p, const pol_id_t *ids, unsigned nr)
+{
+	for (; nr > PREFETCH; ids += PREFETCH, nr -= PREFETCH)
+		expect_few(p, ids, PREFETCH);
+	expect_few(p, ids, nr);
 }

@@ -26,7 +26,7 @@ uint32_t gix_run_new(struct policy *p, pol_id_t up)
 	uint32_t r = p->free_run;
 
 	p->free_run = p->run[r].next;
-	p->run[r] = (struct gix_run){ .above = up ? p->blk[up].run : 0, .bin = RUN_UNLISTED };
+	p->run[r] = (struct gix_run){ .above = p->blk[up].run, .bin = RUN_UNLISTED };
 	return r;
 }
 
@@ -122,18 +122,12 @@ uint32_t gix_run_split(struct policy *p, pol_id_t id)
 	return r;
 }
 
-static bool are_alike(const struct gix_run *a, const struct gix_run *b)
-{
-	return a->uses >= CLASS_USES_ALL && a->uses == b->uses && a->last == b->last &&
-	       a->node == b->node && a->weight == b->weight;
-}
-
 uint32_t gix_run_merge(struct policy *p, uint32_t r, uint32_t below)
 {
 	struct gix_run *n = &p->run[r], *up = &p->run[n->above];
 	const uint32_t u = n->above;
 
-	if (!u || gix_run_kids(up) != 1 || up->victims || n->victims || !n->nr || !up->nr || !are_alike(n, up))
+	if (!u || !gix_run_are_alike(n, up) || gix_run_kids(up) != 1 || up->victims || n->victims || !n->nr || !up->nr)
 		return r;
 	if (up->nr <= n->nr && up->nr <= MERGE_MAX) {
 		label(p, up->tail, up->nr, r);
@@ -153,10 +147,6 @@ uint32_t gix_run_merge(struct policy *p, uint32_t r, uint32_t below)
 	up->young = n->young;
 	if (below)
 		p->run[below].above = u;
-	if (n->bin != RUN_UNLISTED) {
-		gix_unlist(p, r);
-		gix_list(p, u, false);
-	}
 	gix_run_free(p, r);
 	return u;
 }

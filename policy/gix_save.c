@@ -47,7 +47,7 @@ static uint64_t sum_of(const void *buf, size_t len)
 	return sum;
 }
 
-size_t gix_save(const struct policy *p, void *buf, size_t len)
+size_t gix_save(struct policy *p, void *buf, size_t len)
 {
 	struct save_header h = { .magic = MAGIC, .nr = p->tree.nr, .bins = HAZARD_BINS };
 	const size_t need = NODES_AT + h.nr * sizeof(struct save_node);
@@ -58,6 +58,7 @@ size_t gix_save(const struct policy *p, void *buf, size_t len)
 
 	if (len < need)
 		return need;
+	hazard_settle(&p->hazard);
 	memcpy(s.hits, p->shadow.hits, sizeof(s.hits));
 	memcpy((char *)buf + sizeof(h), &s, sizeof(s));
 	for (i = 0; i < h.nr; i++, at += sizeof(struct save_node)) {

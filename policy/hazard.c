@@ -78,21 +78,37 @@ void hazard_start(struct hazard *h, uint32_t now)
 	find_bins(h);
 }
 
+static void forget_notes(struct hazard *h)
+{
+	for (unsigned i = 0; i < HAZARD_NOTES; i++)
+		h->note[i] = (struct hazard_note){ .at = &h->nowhere };
+}
+
 void hazard_init(struct hazard *h)
 {
 	memset(h, 0, sizeof(*h));
+	forget_notes(h);
 	hazard_start(h, 0);
+}
+
+void hazard_settle(struct hazard *h)
+{
+	for (unsigned i = 0; i < HAZARD_NOTES; i++) {
+		h->note[i].at->weight += h->note[i].add.weight;
+		h->note[i].at->blocks += h->note[i].add.blocks;
+	}
+	forget_notes(h);
 }
 
 /* Where entries of that time are counted now. */
 static unsigned slot_of(const struct hazard *h, uint32_t birth)
 {
-	const uint32_t s = birth >> SLOT_SHIFT, back = h->slot_now - s;
+	const uint32_t s = birth >> SLOT_SHIFT, levels = (h->slot_now - s) / HAZARD_SLOTS;
 	/* Too low by one at most: what lies between two slots is a whole number of them or one more. */
-	unsigned l = back < HAZARD_SLOTS ? 0 : 31u - (unsigned)__builtin_clz(back / HAZARD_SLOTS);
+	unsigned l = 31u - (unsigned)__builtin_clz(2 * levels | 1);
 
-	while (l < HAZARD_LEVELS - 1 && (h->slot_now >> l) - (s >> l) >= HAZARD_SLOTS)
-		l++;
+	l += (h->slot_now >> l) - (s >> l) >= HAZARD_SLOTS;
+	l = l < HAZARD_LEVELS ? l : HAZARD_LEVELS - 1;
 	return l * HAZARD_SLOTS + (s >> l & (HAZARD_SLOTS - 1));
 }
 
@@ -129,25 +145,23 @@ void hazard_censor(struct hazard *h, const struct hazard_lot *lot, uint32_t now)
 	const unsigned slot = slot_of(h, lot->birth);
 	const int64_t weight = (int64_t)lot->weight * lot->nr;
 
-	n->alive[slot].weight -= weight;
-	n->alive[slot].blocks -= lot->nr;
+	h->alive[slot][lot->node].weight -= weight;
+	h->alive[slot][lot->node].blocks -= lot->nr;
 	n->censored[hazard_bin(now - lot->birth)] += weight;
 }
 
 /* Level @l opens slot @now: what was there eight slots ago goes one level up. */
 static void shift_level(struct hazard *h, uint32_t nr, unsigned l, uint32_t now)
 {
-	const uint32_t from = l * HAZARD_SLOTS + (now & (HAZARD_SLOTS - 1));
-	const uint32_t to = (l + 1) * HAZARD_SLOTS + ((now - HAZARD_SLOTS) >> 1 & (HAZARD_SLOTS - 1));
+	struct hazard_count *from = h->alive[l * HAZARD_SLOTS + (now & (HAZARD_SLOTS - 1))];
+	struct hazard_count *to = h->alive[(l + 1) * HAZARD_SLOTS + ((now - HAZARD_SLOTS) >> 1 & (HAZARD_SLOTS - 1))];
 	uint32_t i;
 
 	for (i = 0; i < nr; i++) {
-		struct hazard_node *n = &h->node[i];
-
-		n->alive[to].weight += n->alive[from].weight;
-		n->alive[to].blocks += n->alive[from].blocks;
-		n->alive[from].weight = n->alive[from].blocks = 0;
+		to[i].weight += from[i].weight;
+		to[i].blocks += from[i].blocks;
 	}
+	memset(from, 0, nr * sizeof(*from));
 }
 
 void hazard_advance(struct hazard *h, const struct class_tree *t, uint32_t now)
@@ -157,6 +171,7 @@ void hazard_advance(struct hazard *h, const struct class_tree *t, uint32_t now)
 
 	if (h->slot_now >= end)
 		return;
+	hazard_settle(h);
 	while (h->slot_now < end) {
 		uint32_t s = ++h->slot_now;
 
@@ -169,36 +184,30 @@ void hazard_advance(struct hazard *h, const struct class_tree *t, uint32_t now)
 
 void hazard_alive_weights(const struct hazard *h, uint16_t node, int64_t sums[HAZARD_BINS])
 {
-	const struct hazard_node *n = &h->node[node];
-
 	for (unsigned i = 0; i < HAZARD_SLOTS_ALL; i++)
-		if (n->alive[i].weight && h->bin_of_slot[i] < HAZARD_BINS)
-			sums[h->bin_of_slot[i]] += n->alive[i].weight;
-}
-
-void hazard_alive_blocks(const struct hazard *h, uint16_t node, int64_t sums[HAZARD_BINS])
-{
-	const struct hazard_node *n = &h->node[node];
-
-	for (unsigned i = 0; i < HAZARD_SLOTS_ALL; i++)
-		if (n->alive[i].blocks && h->bin_of_slot[i] < HAZARD_BINS)
-			sums[h->bin_of_slot[i]] += n->alive[i].blocks;
+		if (h->bin_of_slot[i] < HAZARD_BINS)
+			sums[h->bin_of_slot[i]] += h->alive[i][node].weight;
 }
 
 /* ---- estimate -------------------------------------------------------------------------------------- */
 
-static void sum_own(struct hazard *h, uint32_t i)
+/* Whole numbers until the end, so exact in any order. */
+static void sum_own(struct hazard *h, uint32_t nr)
 {
-	const struct hazard_node *n = &h->node[i];
-	int64_t leave[HAZARD_BINS];
-	unsigned b;
+	uint32_t i;
+	unsigned s, b;
 
-	memcpy(leave, n->censored, sizeof(leave));
-	hazard_alive_weights(h, (uint16_t)i, leave);
-	for (b = 0; b < HAZARD_BINS; b++) {
-		h->sum[i][b].events = (double)n->events[b].weight / UNIT_WEIGHT;
-		h->sum[i][b].leave = (double)leave[b] / UNIT_WEIGHT;
-	}
+	for (i = 0; i < nr; i++)
+		for (b = 0; b < HAZARD_BINS; b++)
+			h->sum[i][b].leave = (double)h->node[i].censored[b];
+	for (s = 0; s < HAZARD_SLOTS_ALL; s++)
+		for (i = 0; i < nr && h->bin_of_slot[s] < HAZARD_BINS; i++)
+			h->sum[i][h->bin_of_slot[s]].leave += (double)h->alive[s][i].weight;
+	for (i = 0; i < nr; i++)
+		for (b = 0; b < HAZARD_BINS; b++) {
+			h->sum[i][b].events = (double)h->node[i].events[b].weight / UNIT_WEIGHT;
+			h->sum[i][b].leave /= UNIT_WEIGHT;
+		}
 }
 
 static void add_to_parent(struct hazard *h, uint32_t i, uint16_t parent)
@@ -284,8 +293,8 @@ void hazard_estimate(struct hazard *h, const struct class_tree *t)
 {
 	uint32_t i;
 
-	for (i = 0; i < t->nr; i++)
-		sum_own(h, i);
+	hazard_settle(h);
+	sum_own(h, t->nr);
 	for (i = t->nr; i-- > 1;)
 		add_to_parent(h, i, t->parent[i]);
 	for (i = 0; i < t->nr; i++) {

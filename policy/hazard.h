@@ -37,22 +37,34 @@ struct hazard_lot {
 	uint32_t birth;			/* last use */
 };
 
+struct hazard_count {
+	_Alignas(16) int64_t weight;	/* in one line with the other */
+	int64_t blocks;
+};
+
 struct hazard_node {
-	struct {
-		int64_t weight;
-		int64_t blocks;		/* since they were last asked for: shadow.h */
-	} events[HAZARD_BINS];
+	struct hazard_count events[HAZARD_BINS];	/* blocks: since they were last asked for, shadow.h */
 	int64_t censored[HAZARD_BINS];	/* weights */
-	struct {
-		int64_t weight, blocks;
-	} alive[HAZARD_SLOTS_ALL];	/* by time of entry, coarser with age */
+};
+
+/*
+ * Counts of uses lie all over the classes, and nothing in a use depends on them.  So they are noted, loaded ahead,
+ * and added when HAZARD_NOTES others have been.
+ */
+#define HAZARD_NOTES 32u
+struct hazard_note {
+	struct hazard_count *at, add;
 };
 
 struct hazard {
 	uint32_t slot_now;		/* of level 0, as last advanced */
 	uint8_t bin_of_slot[HAZARD_SLOTS_ALL];	/* of the ages there; HAZARD_BINS: nobody can be there */
 	uint32_t nr_known;		/* nodes with an index */
+	uint32_t next_note;
+	struct hazard_note note[HAZARD_NOTES];
+	struct hazard_count nowhere;	/* what no note is about */
 	struct hazard_node node[CLASS_MAX];
+	struct hazard_count alive[HAZARD_SLOTS_ALL][CLASS_MAX];	/* by time of entry, coarser with age: all enter one row */
 	double index[CLASS_MAX][HAZARD_BINS];	/* Gittins: expected hits per unit of time held */
 	double prob[CLASS_MAX][HAZARD_BINS];	/* of an event in the bin, having reached it */
 	struct hazard_sum {
@@ -72,27 +84,39 @@ struct hazard_age {
 	unsigned bin, slot;
 };
 void hazard_age(const struct hazard *h, uint32_t birth, uint32_t now, struct hazard_age *ret);
-/* @lot of that age enters, or leaves by an event. */
+/* Of what is born at the time of the last hazard_advance(). */
+static inline struct hazard_age hazard_age_now(const struct hazard *h, uint32_t now)
+{
+	return (struct hazard_age){ .birth = now, .slot = h->slot_now % HAZARD_SLOTS };
+}
+static inline void hazard_note(struct hazard *h, struct hazard_count *at, int64_t weight, int64_t blocks)
+{
+	struct hazard_note *n = &h->note[h->next_note++ % HAZARD_NOTES];
+
+	__builtin_prefetch(at, 1);
+	n->at->weight += n->add.weight;
+	n->at->blocks += n->add.blocks;
+	*n = (struct hazard_note){ .at = at, .add = { .weight = weight, .blocks = blocks } };
+}
+/* @lot of that age enters, or leaves by an event; hazard_settle() before counts are read. */
 static inline void hazard_enter_at(struct hazard *h, const struct hazard_lot *lot, const struct hazard_age *age)
 {
-	h->node[lot->node].alive[age->slot].weight += (int64_t)lot->weight * lot->nr;
-	h->node[lot->node].alive[age->slot].blocks += lot->nr;
+	hazard_note(h, &h->alive[age->slot][lot->node], (int64_t)lot->weight * lot->nr, lot->nr);
 }
 static inline void hazard_event_at(struct hazard *h, const struct hazard_lot *lot, const struct hazard_age *age)
 {
 	struct hazard_node *n = &h->node[lot->node];
 	const int64_t weight = (int64_t)lot->weight * lot->nr;
 
-	n->alive[age->slot].weight -= weight;
-	n->alive[age->slot].blocks -= lot->nr;
-	n->events[age->bin].weight += weight;
-	n->events[age->bin].blocks += lot->nr;
+	hazard_note(h, &h->alive[age->slot][lot->node], -weight, -(int64_t)lot->nr);
+	hazard_note(h, &n->events[age->bin], weight, lot->nr);
 }
+/* All that was noted is counted. */
+void hazard_settle(struct hazard *h);
 void hazard_event(struct hazard *h, const struct hazard_lot *lot, uint32_t now);
 void hazard_censor(struct hazard *h, const struct hazard_lot *lot, uint32_t now);
-/* Add who is inside to @sums, by the bin of the age: weights, blocks. */
+/* Add the weights of who is inside to @sums, by the bin of the age. */
 void hazard_alive_weights(const struct hazard *h, uint16_t node, int64_t sums[HAZARD_BINS]);
-void hazard_alive_blocks(const struct hazard *h, uint16_t node, int64_t sums[HAZARD_BINS]);
 /* Before anything enters or leaves at @now. */
 void hazard_advance(struct hazard *h, const struct class_tree *t, uint32_t now);
 /* Nodes that are new since the last estimate go by that of their parents. */

@@ -62,7 +62,7 @@ struct policy_ops {
 	const char *name;
 	const char *summary;		/* one line for --help */
 	unsigned flags;
-	/* Return: 0, -ENOMEM, -EINVAL an oracle without next_use(). */
+	/* Return: 0, -ENOMEM, -EINVAL an oracle without next_use(), or more ids than it can count. */
 	int (*create)(const struct policy_config *cfg, struct policy **ret_p);
 	void (*destroy)(struct policy *p);	/* takes NULL */
 	/* A block became resident. */
@@ -91,7 +91,7 @@ struct policy_ops {
 	 * May be NULL: what was learnt, without the blocks.  Return: bytes, written if @len is enough.
 	 * load(): before the first insert.  Return: 0, -EUCLEAN not ours or damaged (nothing learnt).
 	 */
-	size_t (*save)(const struct policy *p, void *buf, size_t len);
+	size_t (*save)(struct policy *p, void *buf, size_t len);
 	int (*load)(struct policy *p, const void *buf, size_t len);
 };
 

@@ -107,17 +107,14 @@ static const uint16_t *fall_of(const struct shadow *s, enum shadow_arm arm, uint
 	return s->fall[arm == SHADOW_LRU ? CLASS_MAX : index_node(s, arm, (uint16_t)node)];
 }
 
-static void sum_blocks(struct shadow *s, const struct hazard *h, uint16_t node)
+/* Whole numbers, so exact in any order. */
+static void sum_blocks(struct shadow *s, const struct hazard *h, uint32_t nr, unsigned slot)
 {
-	const uint16_t *fall[SHADOW_ARMS];
-	int64_t nr[HAZARD_BINS] = { 0 };
+	const unsigned b = h->bin_of_slot[slot];
 
-	hazard_alive_blocks(h, node, nr);
-	for (unsigned a = 0; a < SHADOW_ARMS; a++)
-		fall[a] = fall_of(s, a, node);
-	for (unsigned b = 0; b < HAZARD_BINS; b++)
-		for (unsigned a = 0; nr[b] && a < SHADOW_ARMS; a++)
-			s->blocks[a][fall[a][b]] += (double)nr[b];
+	for (uint32_t i = 0; i < nr && b < HAZARD_BINS; i++)
+		for (unsigned a = 0; h->alive[slot][i].blocks && a < SHADOW_ARMS; a++)
+			s->blocks[a][fall_of(s, a, i)[b]] += (double)h->alive[slot][i].blocks;
 }
 
 /* Return: the rank that @capacity cuts; *@ret_share of it is held. */
@@ -148,8 +145,8 @@ void shadow_plan(struct shadow *s, const struct hazard *h, const struct class_tr
 {
 	memset(s->blocks, 0, sizeof(s->blocks));
 	find_falls(s, h, t->nr);
-	for (uint32_t i = 0; i < t->nr; i++)
-		sum_blocks(s, h, (uint16_t)i);
+	for (unsigned slot = 0; slot < HAZARD_SLOTS_ALL; slot++)
+		sum_blocks(s, h, t->nr, slot);
 	for (unsigned a = 0; a < SHADOW_ARMS; a++) {
 		const uint32_t edge = find_edge(s->blocks[a], (double)capacity, &s->edge_share[a]);
 

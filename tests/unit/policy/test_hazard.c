@@ -42,7 +42,7 @@ static void what_has_entered_is_counted_until_it_leaves(void **state)
 		{ .nr = 3, .weight = 7, .birth = 100 }, { .nr = 5, .weight = 2, .birth = 9000 },
 		{ .nr = 11, .weight = 1, .birth = 70000 },
 	};
-	int64_t blocks[HAZARD_BINS] = { 0 }, weights[HAZARD_BINS] = { 0 }, events = 0, used = 0;
+	int64_t weights[HAZARD_BINS] = { 0 }, blocks = 0, events = 0, used = 0;
 	unsigned i;
 
 	(void)state;
@@ -55,16 +55,19 @@ static void what_has_entered_is_counted_until_it_leaves(void **state)
 		hazard_enter(h, &lots[i]);
 	}
 	hazard_advance(h, t, 1000000);
-	hazard_alive_blocks(h, 0, blocks);
+	hazard_settle(h);
 	hazard_alive_weights(h, 0, weights);
-	assert_int_equal(sum(blocks), 19);
+	for (i = 0; i < HAZARD_SLOTS_ALL; i++)
+		blocks += h->alive[i][0].blocks;
+	assert_int_equal(blocks, 19);
 	assert_int_equal(sum(weights), 42);
 	hazard_event(h, &lots[0], 1000000);
 	hazard_censor(h, &lots[1], 1000000);
 	hazard_event(h, &lots[2], 1000000);
+	hazard_settle(h);
 	for (i = 0; i < HAZARD_SLOTS_ALL; i++) {
-		assert_int_equal(h->node[0].alive[i].blocks, 0);
-		assert_int_equal(h->node[0].alive[i].weight, 0);
+		assert_int_equal(h->alive[i][0].blocks, 0);
+		assert_int_equal(h->alive[i][0].weight, 0);
 	}
 	for (i = 0; i < HAZARD_BINS; i++) {
 		events += h->node[0].events[i].weight;

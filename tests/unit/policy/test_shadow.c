@@ -48,6 +48,7 @@ static struct fixture *setup(void)
 		enter(f, f->good, 100, AGE(20 << (2 * i)));
 		enter(f, f->bad, 100, AGE(20 << (2 * i)));
 	}
+	hazard_settle(&f->hazard);
 	return f;
 }
 
