@@ -104,17 +104,43 @@ static int count_box(struct visitor *v, const struct box *b, const struct cut *c
 	return 0;
 }
 
-static bool is_same_shape(const struct layer_run *a, const struct layer_run *b)
+/*
+ * A stride beyond all of a plane melts with nothing inside it, if blocks lie further apart in the arena than planes: then
+ * its size matters no more, only whether it may be a pitch.  So layers in tensors of their own cost the same.
+ */
+static uint64_t stride_class(const struct stage_ctx *c, unsigned group, uint64_t stride)
 {
-	return a->nr == b->nr && a->nr_parts == b->nr_parts && a->part_stride == b->part_stride &&
-	       (a->nr == 1 || a->layer_stride == b->layer_stride);
+	const struct gpu_group *g = &c->l->group[group];
+	const uint64_t max = c->caps->max_pitch ? c->caps->max_pitch : INT32_MAX;
+	const uint64_t heads = g->nr_heads * g->head_stride, tokens = g->nr_tokens * g->token_stride;
+	const uint64_t plane = (g->nr_blocks - 1) * g->block_stride + heads + tokens + g->run_len;
+	const uint64_t step = c->facts[group].arena_step;
+
+	if (stride <= plane || step < g->arena_layer_stride || step < g->arena_part_stride)
+		return stride;
+	return stride <= max ? UINT64_MAX - 1 : UINT64_MAX;
+}
+
+/* Do both cost the same over a list? */
+static bool is_same_shape(const struct stage_ctx *c, const struct layer_run *a, const struct layer_run *b)
+{
+	if (a->nr != b->nr || a->nr_parts != b->nr_parts)
+		return false;
+	if (a->nr > 1 && stride_class(c, a->group, a->layer_stride) != stride_class(c, a->group, b->layer_stride))
+		return false;
+	if (a->nr_parts > 1 && stride_class(c, a->group, a->part_stride) != stride_class(c, a->group, b->part_stride))
+		return false;
+	/* with both, whether they melt with each other */
+	return a->nr == 1 || a->nr_parts == 1 ||
+	       ((a->layer_stride == a->part_stride * a->nr_parts) == (b->layer_stride == b->part_stride * b->nr_parts) &&
+		(a->part_stride == a->layer_stride * a->nr) == (b->part_stride == b->layer_stride * b->nr));
 }
 
 static void count_run(struct stage_ctx *c, const struct layer_run *r, enum stage_which which, struct stage_copies *ret)
 {
 	struct visitor v = { .visit = count_box, .c = c };
 
-	if (!c->known[r->group][which].is_set || !is_same_shape(&c->known[r->group][which].run, r)) {
+	if (!c->known[r->group][which].is_set || !is_same_shape(c, &c->known[r->group][which].run, r)) {
 		visit_boxes(&v, r, which);
 		c->known[r->group][which].run = *r;
 		c->known[r->group][which].copies = v.copies;

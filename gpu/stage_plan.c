@@ -49,13 +49,14 @@ static int check_list(const struct stage_ctx *c, unsigned group, struct stage_fa
 	const struct stage_list *list = &c->req->list[group];
 	const struct gpu_group *g = &c->l->group[group];
 	const uint64_t reach = reach_of(g, f->nr_layers);
-	uint64_t last;
+	uint64_t last, before = UINT64_MAX;
 
 	if (!list->nr)
 		return 0;
 	if (reach > c->caps->arena_span)
 		return -EINVAL;
 	last = c->caps->arena_span - reach;
+	f->arena_step = UINT64_MAX;
 	for (uint32_t i = 0; i < list->nr; i++) {
 		const struct stage_item *item = &list->items[i];
 
@@ -63,6 +64,9 @@ static int check_list(const struct stage_ctx *c, unsigned group, struct stage_fa
 		    item->nr_tokens > g->nr_tokens - item->token)
 			return -EINVAL;
 		f->arena_bits |= item->arena;
+		if (item->arena > before)
+			f->arena_step = min_of(f->arena_step, item->arena - before);
+		before = item->arena;
 		f->has_partial |= item_tokens(g, item) != g->nr_tokens;
 	}
 	return 0;

@@ -34,6 +34,7 @@ struct stage_facts {
 	uint32_t nr_layers;		/* of the group, in the whole layout */
 	uint32_t first_at, nr_at;	/* its layers inside the request */
 	uint64_t arena_bits;		/* all offsets, or-ed: how they are aligned */
+	uint64_t arena_step;		/* the least by which an offset is more than the one before */
 	bool has_partial;
 	/* place in the table, in words */
 	uint32_t blocks_word, planes_word, offsets_word;

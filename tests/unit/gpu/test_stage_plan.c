@@ -164,6 +164,66 @@ static void too_small_arrays_are_told_and_nothing_is_set(void **state)
 	free(w);
 }
 
+/* ---- engine pages smaller than the arena's block ------------------------------------------------------ */
+
+/* Pages of 4 tokens, four of them in a block of 16: an item is its share, and the others' bytes are not its own. */
+static void pages_share(const char *dims, enum stage_dir dir, unsigned way, int error)
+{
+	const struct gpu_model small = { "small", 3, 2, 32, 0 };
+	struct world *w = calloc(1, sizeof(*w));
+	struct gpu_layout of_16;
+	struct gpu_group *g;
+
+	assert_non_null(w);
+	rand_init(&w->r, 9);
+	w->dev_len = 1 << 16;
+	w->dev = aligned_alloc(64, w->dev_len);
+	assert_non_null(w->dev);
+	assert_int_equal(gpu_geometry_layout(&small, dims, 16, 8, 4096, &of_16, NULL), 0);
+	assert_int_equal(gpu_geometry_layout(&small, dims, 4, 32, (uintptr_t)w->dev, &w->l, NULL), 0);
+	g = &w->l.group[0];
+	g->arena_layer_stride = of_16.group[0].arena_layer_stride;
+	g->arena_part_stride = of_16.group[0].arena_part_stride;
+	g->arena_head_stride = of_16.group[0].arena_head_stride;
+	g->arena_token_stride = of_16.group[0].arena_token_stride;
+	g->arena_len = of_16.group[0].arena_len;
+	assert_int_equal(gpu_layout_check(&w->l, NULL), 0);
+	w->arena_len = 4 * g->arena_len;
+	w->arena = aligned_alloc(4096, round_up(w->arena_len, 4096ull));
+	assert_non_null(w->arena);
+	for (unsigned i = 0; i < 14; i++)
+		w->items[0][i] = (struct stage_item){ .block = i * 5 % 32, .arena = i / 4 * g->arena_len +
+								   i % 4 * 4 * g->arena_token_stride };
+	w->req = (struct stage_request){ .dir = dir, .list = { { w->items[0], 14 } } };
+	w->landing_len = 1 << 14;
+	w->landing = aligned_alloc(16, w->landing_len);
+	w->caps = (struct stage_caps){ .ways = STAGE_MAY(way), .has_2d = true, .landing = (uintptr_t)w->landing,
+				       .landing_len = w->landing_len, .arena_dev = (uintptr_t)w->arena,
+				       .arena_span = w->arena_len };
+	w->cost = stage_cost_default;
+	world_fill(w, w->dev, w->dev_len);
+	world_fill(w, w->arena, w->arena_len);
+	world_arrays(w, 4096, 64, 16, 4096);
+	assert_int_equal(stage_plan_make(&w->l, &w->req, &w->caps, &w->cost, &w->plan), error);
+	if (!error)
+		run_and_compare(w, way);
+	world_fini(w);
+	free(w);
+}
+
+static void small_pages_take_their_share_of_a_block(void **state)
+{
+	(void)state;
+	for (unsigned way = 0; way < STAGE_NR_WAYS; way++)
+		for (unsigned i = 0; i < 2; i++) {
+			const char *const dims = i ? "LBKHNC" : "LKBNHC";
+
+			pages_share(dims, STAGE_H2D, way, 0);
+			/* landing to save would overwrite the neighbours' tokens */
+			pages_share(dims, STAGE_D2H, way, way == STAGE_WAY_LAND ? -EOPNOTSUPP : 0);
+		}
+}
+
 /* ---- named models --------------------------------------------------------------------------------- */
 
 enum table { SIDE_BY_SIDE, SCATTERED };
@@ -343,6 +403,7 @@ int main(void)
 		cmocka_unit_test(cheapest_possible_way_is_taken_and_its_cost_told),
 		cmocka_unit_test(sizes_suffice_for_chains),
 		cmocka_unit_test(too_small_arrays_are_told_and_nothing_is_set),
+		cmocka_unit_test(small_pages_take_their_share_of_a_block),
 		cmocka_unit_test(named_models_take_the_fewest_copies),
 		cmocka_unit_test(requests_out_of_range_are_refused),
 		cmocka_unit_test(nothing_to_move_is_a_plan_of_empty_steps),
