@@ -18,13 +18,18 @@
 #define GATHER_HELD UINT64_MAX		/* of ret_at[]: not moved */
 #define GATHER_RUN_MAX 16384u		/* bytes: longer runs would leave one warp alone at the end */
 
-/* A chain of arena blocks: token t lies in block t / nr_tokens of the group. */
+/*
+ * A chain of blocks: token t lies in block t / nr_tokens of the group, of which the arena's strides count and the
+ * device's do not.  A block's place is an offset, or an address of this process where the arena is at 0.
+ */
 struct gather_source {
-	const struct gpu_layout *layout;	/* checked; the arena's strides count, the device's do not */
-	uint32_t group;
+	const struct gpu_group *group;
+	uint32_t nr_layers;		/* of the group */
 	uint32_t nr_blocks;
-	const uint64_t *blocks;		/* arena offset of each, pinned by the caller */
-	uint64_t arena_span;		/* bytes of the arena; a block beyond it is refused */
+	uint64_t nr_tokens;		/* of the chain, at most all that its blocks have room for */
+	const uint64_t *blocks;		/* places, pinned by the caller */
+	uint32_t block_step;		/* words from one to the next */
+	uint64_t span;			/* bytes of the arena; a block beyond it is refused */
 };
 
 struct gather_piece {
@@ -54,7 +59,7 @@ struct gather_plan {
 /**
  * gather_plan_make() - pieces into runs, in the order of the list, packed without gaps
  * @held: may be NULL
- * @ret_at: offset of each piece in the destination, or GATHER_HELD; may be NULL; undefined after a failure
+ * @ret_at: offset of each piece in the destination, or GATHER_HELD; may be NULL; of no meaning after a failure
  * A piece whose tokens lie side by side in the arena is one run for each block it touches, else one a token; runs
  * that meet in the arena are joined, up to GATHER_RUN_MAX.
  * Return: 0, -EINVAL: a piece or block out of range, -ENOSPC: @p is too small, -E2BIG: 4 GiB and more.
@@ -63,7 +68,17 @@ int gather_plan_make(const struct gather_source *s, const struct gather_piece *p
 		     const struct gather_held *held, struct gather_plan *p, uint64_t *ret_at);
 
 /**
- * gather_cpu() - move the runs by the CPU
+ * gather_copy() - the same without a table: straight into @dst, by the CPU
+ * @arena: address that places count from; @dst: of @dst_len bytes, of no meaning after a failure
+ * @ret_len: bytes that were packed
+ * Return: number of pieces moved, -EINVAL as above, -ENOSPC: @dst_len is too small.
+ */
+int64_t gather_copy(const struct gather_source *s, const struct gather_piece *pieces, uint32_t nr_pieces,
+		    const struct gather_held *held, const void *arena, void *dst, uint64_t dst_len, uint64_t *ret_at,
+		    uint64_t *ret_len);
+
+/**
+ * gather_cpu() - move the runs of a plan by the CPU
  * @arena: address of offset 0; @dst: at least p->len bytes
  */
 void gather_cpu(const struct gather_plan *p, const void *arena, void *dst);

@@ -201,7 +201,10 @@ static double time_gather(struct plan_world *w)
 	struct gather_piece *pieces = calloc(PIECES, sizeof(*pieces));
 	uint64_t *blocks = calloc(w->nr, sizeof(*blocks)), start = 0;
 	struct gather_plan p = { .runs = calloc(PIECES, sizeof(*p.runs)), .max_runs = PIECES };
-	const struct gather_source s = { &w->l, 0, w->nr, blocks, w->caps.arena_span };
+	const struct gather_source s = {
+		.group = &w->l.group[0], .nr_layers = w->l.nr_layers, .nr_blocks = w->nr, .blocks = blocks,
+		.nr_tokens = (uint64_t)w->nr * BLOCK_TOKENS, .block_step = 1, .span = w->caps.arena_span,
+	};
 	struct rand r;
 	int ret = -ENOMEM;
 

@@ -36,11 +36,12 @@ static void world_init(struct world *w, const char *dims, uint64_t seed)
 	memset(w, 0, sizeof(*w));
 	rand_init(&w->r, seed);
 	assert_int_equal(gpu_geometry_layout(&m, dims, BLOCK_TOKENS, NR_BLOCKS, 4096, &w->l, NULL), 0);
-	w->s = (struct gather_source){ .layout = &w->l, .nr_blocks = NR_BLOCKS, .blocks = w->blocks,
-				       .arena_span = NR_BLOCKS * w->l.group[0].arena_len };
-	w->arena = aligned_alloc(4096, w->s.arena_span);
+	w->s = (struct gather_source){ .group = &w->l.group[0], .nr_layers = 4, .nr_blocks = NR_BLOCKS,
+				       .nr_tokens = NR_BLOCKS * BLOCK_TOKENS, .blocks = w->blocks, .block_step = 1,
+				       .span = NR_BLOCKS * w->l.group[0].arena_len };
+	w->arena = aligned_alloc(4096, w->s.span);
 	assert_non_null(w->arena);
-	for (uint64_t i = 0; i < w->s.arena_span; i += 8)
+	for (uint64_t i = 0; i < w->s.span; i += 8)
 		*(uint64_t *)(w->arena + i) = rand_u64(&w->r);
 	for (unsigned i = 0; i < NR_BLOCKS; i++)
 		at[i] = i;
@@ -81,7 +82,7 @@ static struct gather_plan compare(struct world *w, const struct gather_piece *pi
 {
 	struct gather_plan p = { .max_runs = nr * 24 };
 	uint8_t *cpu = calloc(1, max_len + 64), *gpu = aligned_alloc(64, round_up(max_len + 64, 64)), *want = malloc(max_len + 64);
-	uint64_t *at = calloc(nr, sizeof(*at)), len = 0;
+	uint64_t *at = calloc(nr, sizeof(*at)), len = 0, copied = 0;
 
 	p.runs = calloc(p.max_runs, sizeof(*p.runs));
 	assert_true(cpu && gpu && want && at && p.runs);
@@ -94,6 +95,12 @@ static struct gather_plan compare(struct world *w, const struct gather_piece *pi
 		len += naive(w, &pieces[i], want + len);
 	}
 	assert_int_equal(p.len, len);
+	assert_int_equal(gather_copy(&w->s, pieces, nr, held, w->arena, cpu, len, at, &copied), nr - p.nr_held);
+	assert_int_equal(copied, len);
+	assert_memory_equal(cpu, want, len);
+	if (len)
+		assert_int_equal(gather_copy(&w->s, pieces, nr, held, w->arena, cpu, len - 1, NULL, &copied), -ENOSPC);
+	memset(cpu, 0, len);
 	gather_cpu(&p, w->arena, cpu);
 	by_kernel(&p, w, gpu);
 	assert_memory_equal(cpu, want, len);
@@ -234,9 +241,11 @@ static void pieces_out_of_range_are_refused(void **state)
 	REFUSED(-EINVAL, piece.nr_tokens = UINT32_MAX);
 	REFUSED(-EINVAL, piece.token = NR_BLOCKS * BLOCK_TOKENS - 7);
 	REFUSED(-EINVAL, piece.token = UINT32_MAX);
-	REFUSED(-EINVAL, s.group = 1);
-	REFUSED(-EINVAL, s.arena_span = w.l.group[0].arena_len - 1);
-	REFUSED(-EINVAL, s.arena_span = w.blocks[0] + w.l.group[0].arena_len - 1);
+	REFUSED(-EINVAL, s.nr_layers = 0);
+	REFUSED(-EINVAL, s.nr_tokens++);
+	REFUSED(-EINVAL, s.nr_tokens = 7);
+	REFUSED(-EINVAL, s.span = w.l.group[0].arena_len - 1);
+	REFUSED(-EINVAL, s.span = w.blocks[0] + w.l.group[0].arena_len - 1);
 	REFUSED(-ENOSPC, p.max_runs = 0);
 	free(w.arena);
 }

@@ -201,7 +201,9 @@ static void gather_packs_into_device_memory(void **state)
 	start(&x);
 	for (unsigned i = 0; i < NR_BLOCKS; i++)
 		blocks[i] = x.items[i].arena;
-	s = (struct gather_source){ &x.l, 0, NR_BLOCKS, blocks, x.arena_len };
+	s = (struct gather_source){ .group = &x.l.group[0], .nr_layers = 3, .nr_blocks = NR_BLOCKS,
+				    .nr_tokens = NR_BLOCKS * BLOCK_TOKENS, .blocks = blocks, .block_step = 1,
+				    .span = x.arena_len };
 	p.runs = (struct gpu_gather_run *)(x.arena + x.arena_len);
 	assert_int_equal(gather_plan_make(&s, pieces, 3, NULL, &p, NULL), 0);
 	assert_int_equal(p.len, 7 * 64);
