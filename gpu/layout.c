@@ -296,6 +296,24 @@ int gpu_layout_within(const struct gpu_layout *l, const struct gpu_range *ranges
 	return 0;
 }
 
+int gpu_group_reach(const struct gpu_group *g, uint32_t nr_layers, uint64_t *ret_reach)
+{
+	const struct dim d[MAX_DIMS] = {
+		{ nr_layers, g->arena_layer_stride }, { g->nr_parts, g->arena_part_stride },
+		{ g->nr_heads, g->arena_head_stride }, { g->nr_tokens, g->arena_token_stride },
+	};
+	uint64_t reach = g->run_len, n;
+
+	if (!nr_layers || nr_layers > GPU_LAYERS_MAX || !g->nr_parts || g->nr_parts > GPU_PARTS_MAX || !g->nr_heads ||
+	    !g->nr_tokens || g->nr_tokens > GPU_TOKENS_MAX || !g->run_len)
+		return -EINVAL;
+	for (unsigned i = 0; i < MAX_DIMS; i++)
+		if (__builtin_mul_overflow(d[i].nr - 1, d[i].stride, &n) || __builtin_add_overflow(reach, n, &reach))
+			return -EOVERFLOW;
+	*ret_reach = reach;
+	return 0;
+}
+
 uint64_t gpu_layout_block_bytes(const struct gpu_layout *l, unsigned group)
 {
 	const struct gpu_group *g = &l->group[group];

@@ -89,6 +89,13 @@ int gpu_layout_check(struct gpu_layout *l, struct gpu_layout_fault *ret_fault);
 int gpu_layout_within(const struct gpu_layout *l, const struct gpu_range *ranges, unsigned nr_ranges,
 		      struct gpu_layout_fault *ret_fault);
 
+/**
+ * gpu_group_reach() - bytes from the start of an arena block to behind its last byte
+ * @g: any bytes; the arena's strides and the counts are looked at
+ * Return: 0, -EINVAL: a count out of range, -EOVERFLOW.
+ */
+int gpu_group_reach(const struct gpu_group *g, uint32_t nr_layers, uint64_t *ret_reach);
+
 /* Payload bytes of one engine block: all layers and parts of @group of a checked layout. */
 uint64_t gpu_layout_block_bytes(const struct gpu_layout *l, unsigned group);
 

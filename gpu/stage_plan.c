@@ -37,23 +37,15 @@ static bool is_cost(const struct stage_cost *c)
 	return true;
 }
 
-/* From an item's offset to behind its last byte. */
-static uint64_t reach_of(const struct gpu_group *g, uint32_t nr_layers)
-{
-	return (nr_layers - 1) * g->arena_layer_stride + (g->nr_parts - 1) * g->arena_part_stride +
-	       (g->nr_heads - 1) * g->arena_head_stride + (g->nr_tokens - 1) * g->arena_token_stride + g->run_len;
-}
-
 static int check_list(const struct stage_ctx *c, unsigned group, struct stage_facts *f)
 {
 	const struct stage_list *list = &c->req->list[group];
 	const struct gpu_group *g = &c->l->group[group];
-	const uint64_t reach = reach_of(g, f->nr_layers);
-	uint64_t last, before = UINT64_MAX;
+	uint64_t reach, last, before = UINT64_MAX;
 
 	if (!list->nr)
 		return 0;
-	if (reach > c->caps->arena_span)
+	if (gpu_group_reach(g, f->nr_layers, &reach) < 0 || reach > c->caps->arena_span)
 		return -EINVAL;
 	last = c->caps->arena_span - reach;
 	f->arena_step = UINT64_MAX;
