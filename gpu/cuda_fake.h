@@ -10,6 +10,7 @@
 #define GPU_CUDA_FAKE_H
 
 #include <dlfcn.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -50,6 +51,8 @@ struct fake_kernel {
 	const char *name;		/* outlives the driver */
 	fake_kernel_fn fn;		/* NULL: it only takes time */
 	const unsigned *param_len;	/* bytes of each argument, 0 behind the last */
+	/* What it moves, and one of the addresses that may be the host's; NULL: it takes no longer than launch= */
+	uint64_t (*bytes)(const struct fake_launch *l, uint64_t *ret_addr, bool *ret_writes);
 };
 
 struct cuda_fake {
@@ -63,7 +66,8 @@ struct cuda_fake {
 	 *   attr=NUMBER:VALUE     an attribute of all devices
 	 *   devices=N node=N:NODE version=N
 	 *   h2d= d2h= d2d=        bytes a second; latency= ns a copy; row= ns a row of a 2-D copy, item= of a batch
-	 *   launch= ns a kernel; "fake_busy" is one that takes as long as its one 64-bit argument says
+	 *   launch= ns a kernel, and its bytes at d2d=, or over the link at h2d= or d2h=; "fake_busy" is one that
+	 *                         takes as long as its one 64-bit argument says
 	 *   register= ns a MiB
 	 *   call= ns that a submitting call costs the processor (virtual clock)
 	 *   peer=0|1              may devices read one another

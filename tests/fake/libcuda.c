@@ -489,6 +489,23 @@ static void fake_op_params(struct fake_op *op, void **params)
 	}
 }
 
+/* What a kernel takes beside its launch. */
+static uint64_t kernel_ns(const struct fake_op *op)
+{
+	enum gpu_dir dir = GPU_D2D;
+	uint64_t bytes, addr;
+	bool writes;
+
+	if (!op->kernel->fn)
+		return op->params[0];
+	if (!op->kernel->bytes)
+		return 0;
+	bytes = op->kernel->bytes(&op->launch, &addr, &writes);
+	if (!fake_mem_is_device(addr, 1))
+		dir = writes ? GPU_D2H : GPU_H2D;
+	return (uint64_t)((double)bytes * 1e9 / fake_conf.bytes_a_second[dir]);
+}
+
 FAKE_ENTRY(LaunchKernel)(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
 			 unsigned block_y, unsigned block_z, unsigned shared_len, CUstream stream, void **params, void **extra)
 {
@@ -508,8 +525,7 @@ FAKE_ENTRY(LaunchKernel)(CUfunction function, unsigned grid_x, unsigned grid_y, 
 	op->launch = (struct fake_launch){ .grid = { grid_x, grid_y, grid_z }, .block = { block_x, block_y, block_z },
 					   .shared_len = shared_len, .params = op->param_at };
 	fake_op_params(op, params);
-	if (!k->fn)
-		op->extra_ns = op->params[0];
+	op->extra_ns = kernel_ns(op);
 	fake_count->launches++;
 	fake_submit(op);
 	return fake_leave(CUDA_SUCCESS);

@@ -38,11 +38,45 @@ static void gather(const struct fake_launch *l)
 	twin(GPU_KERNEL_GATHER, l);
 }
 
+static uint64_t spread_bytes(const struct fake_launch *l, uint64_t *ret_addr)
+{
+	const struct gpu_spread_args *a = l->params[0];
+	const uint64_t first = a->offsets ? *(const uint64_t *)(uintptr_t)a->offsets : 0;
+
+	*ret_addr = a->packed + first + ((const struct gpu_plane *)(uintptr_t)a->planes)->packed;
+	return (uint64_t)a->nr_blocks * a->nr_planes * a->nr_outer * a->nr_inner * a->run_vecs << a->vec_shift;
+}
+
+static uint64_t scatter_bytes(const struct fake_launch *l, uint64_t *ret_addr, bool *ret_writes)
+{
+	*ret_writes = false;
+	return spread_bytes(l, ret_addr);
+}
+
+static uint64_t collect_bytes(const struct fake_launch *l, uint64_t *ret_addr, bool *ret_writes)
+{
+	*ret_writes = true;
+	return spread_bytes(l, ret_addr);
+}
+
+static uint64_t gather_bytes(const struct fake_launch *l, uint64_t *ret_addr, bool *ret_writes)
+{
+	const struct gpu_gather_args *a = l->params[0];
+	const struct gpu_gather_run *runs = (const struct gpu_gather_run *)(uintptr_t)a->runs;
+	uint64_t bytes = 0;
+
+	*ret_writes = false;
+	*ret_addr = a->arena + (a->nr_runs ? runs[0].arena : 0);
+	for (uint32_t i = 0; i < a->nr_runs; i++)
+		bytes += runs[i].len;
+	return bytes;
+}
+
 static const struct fake_kernel kernels[] = {
-	{ "fake_busy", NULL, busy_params },	/* nothing but time, see cuda_fake.h */
-	{ "kvshm_scatter", scatter, spread_params },
-	{ "kvshm_collect", collect, spread_params },
-	{ "kvshm_gather", gather, gather_params },
+	{ "fake_busy", NULL, busy_params, NULL },	/* nothing but time, see cuda_fake.h */
+	{ "kvshm_scatter", scatter, spread_params, scatter_bytes },
+	{ "kvshm_collect", collect, spread_params, collect_bytes },
+	{ "kvshm_gather", gather, gather_params, gather_bytes },
 };
 
 static struct fake_kernel added[MAX_ADDED];

@@ -185,6 +185,31 @@ static void mapped_arena_is_read_and_written_directly(void **state)
 	kernels_put_blocks_where_the_strides_say(STAGE_WAY_DIRECT);
 }
 
+/* The fake's kernels take time for their bytes, more over the link than on the device. */
+static void bytes_of_a_kernel_take_time(void **state)
+{
+	uint64_t took[2];
+	struct fixture x;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t from;
+
+		start(&x);
+		assert_int_equal(x.f.fake->script("clock=virtual;launch=0;latency=0;call=0;h2d=1e9;d2d=1e12"), 0);
+		make_plan(&x, i ? STAGE_WAY_DIRECT : STAGE_WAY_LAND, STAGE_H2D);
+		from = x.f.fake->now_ns();
+		for (uint32_t n = 0; n < x.p.nr_launches; n++)
+			assert_int_equal(kmod_spread(&x.k, &x.s, &x.p.launches[n]), 0);
+		assert_int_equal(gpu_stream_wait(&x.s, soon()), 1);
+		took[i] = x.f.fake->now_ns() - from;
+		stop(&x);
+	}
+	/* 18 KiB: at a byte a nanosecond, and a thousand times faster */
+	assert_true(took[1] >= x.arena_len);
+	assert_true(took[0] < took[1] / 2);
+}
+
 static void gather_packs_into_device_memory(void **state)
 {
 	struct fixture x;
@@ -268,6 +293,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(landed_blocks_are_scattered_and_collected),
 		cmocka_unit_test(mapped_arena_is_read_and_written_directly),
+		cmocka_unit_test(bytes_of_a_kernel_take_time),
 		cmocka_unit_test(gather_packs_into_device_memory),
 		cmocka_unit_test(driver_that_refuses_the_kernels_takes_only_them_away),
 		cmocka_unit_test(launches_of_nothing_are_refused),
