@@ -72,7 +72,8 @@ static bool is_piece(const struct gather_source *s, const struct gather_piece *p
 	       piece->nr_tokens <= s->nr_tokens - piece->token;
 }
 
-static int add_piece(const struct gather_source *s, uint64_t last_place, const struct gather_piece *piece, struct sink *k)
+static int add_piece(const struct gather_source *s, uint64_t last_place, const struct gather_piece *piece,
+		     struct sink *k)
 {
 	const struct gpu_group *g = s->group;
 	const bool is_dense = g->arena_token_stride == g->run_len;

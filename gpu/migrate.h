@@ -77,7 +77,7 @@ struct migrate_step migrate_next(struct migrate *m, uint32_t max_blocks);
  */
 int migrate_grew(struct migrate *m, uint64_t tokens);
 
-/* @nr blocks, the oldest under way, have landed: they go to one stream, in order.  Return: 0, -EINVAL: as many are not. */
+/* @nr blocks, the oldest under way, have landed: one stream has them all.  Return: 0, -EINVAL: as many are not. */
 int migrate_landed(struct migrate *m, uint32_t nr);
 
 /* The request stands still at @tokens tokens.  Return: 0, -EINVAL: nobody asked, or too long. */

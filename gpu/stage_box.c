@@ -187,8 +187,8 @@ void item_run_at(const struct stage_list *s, const struct stage_caps *caps, cons
 	*ret = r;
 }
 
-void item_run_arena(const struct stage_list *s, const struct stage_caps *caps, const struct gpu_group *g, uint32_t first,
-		    uint32_t end, struct item_run *ret)
+void item_run_arena(const struct stage_list *s, const struct stage_caps *caps, const struct gpu_group *g,
+		    uint32_t first, uint32_t end, struct item_run *ret)
 {
 	const struct stage_item *i = &s->items[first];
 	struct item_run r = { .first = first, .nr = 1 };

@@ -74,8 +74,8 @@ void item_run_at(const struct stage_list *s, const struct stage_caps *caps, cons
 		 struct item_run *ret);
 
 /* The same for arena offsets alone, up to @end: engine blocks may be scattered. */
-void item_run_arena(const struct stage_list *s, const struct stage_caps *caps, const struct gpu_group *g, uint32_t first,
-		    uint32_t end, struct item_run *ret);
+void item_run_arena(const struct stage_list *s, const struct stage_caps *caps, const struct gpu_group *g,
+		    uint32_t first, uint32_t end, struct item_run *ret);
 
 /* Tokens of an item of @g. */
 static inline unsigned item_tokens(const struct gpu_group *g, const struct stage_item *i)

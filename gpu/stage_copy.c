@@ -105,8 +105,8 @@ static int count_box(struct visitor *v, const struct box *b, const struct cut *c
 }
 
 /*
- * A stride beyond all of a plane melts with nothing inside it, if blocks lie further apart in the arena than planes: then
- * its size matters no more, only whether it may be a pitch.  So layers in tensors of their own cost the same.
+ * A stride beyond all of a plane melts with nothing inside it, if blocks lie further apart in the arena than planes:
+ * then its size matters no more, only whether it may be a pitch.  So layers in tensors of their own cost the same.
  */
 static uint64_t stride_class(const struct stage_ctx *c, unsigned group, uint64_t stride)
 {

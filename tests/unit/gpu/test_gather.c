@@ -81,7 +81,8 @@ static struct gather_plan compare(struct world *w, const struct gather_piece *pi
 				  const struct gather_held *held)
 {
 	struct gather_plan p = { .max_runs = nr * 24 };
-	uint8_t *cpu = calloc(1, max_len + 64), *gpu = aligned_alloc(64, round_up(max_len + 64, 64)), *want = malloc(max_len + 64);
+	uint8_t *cpu = calloc(1, max_len + 64), *want = malloc(max_len + 64);
+	uint8_t *gpu = aligned_alloc(64, round_up(max_len + 64, 64));
 	uint64_t *at = calloc(nr, sizeof(*at)), len = 0, copied = 0;
 
 	p.runs = calloc(p.max_runs, sizeof(*p.runs));
