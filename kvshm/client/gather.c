@@ -41,7 +41,7 @@ static int blocks_check(const struct kvshm_block *blocks, uint32_t nr, const str
 	return 0;
 }
 
-__public int kvshm_gather(struct kvshm *k, const struct kvshm_gather *g, uint64_t *ret_len)
+__public int kvshm_gather(struct kvshm *k, const struct kvshm_gather_request *g, uint64_t *ret_len)
 {
 	struct gather_held held;
 	struct gather_source s;

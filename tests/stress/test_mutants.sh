@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# kvshm-test: alone timeout=400
+# kvshm-test: alone timeout=600
 #
 # test_mutants.sh - every ordering label is bound to an access: weaken it, and something goes red
 #
@@ -51,7 +51,7 @@ build() {
 }
 
 run() {	# SAN TEST
-	timeout 20 "$work/b-$1/tests/stress/$2" >"$work/log" 2>&1
+	timeout 60 "$work/b-$1/tests/stress/$2" >"$work/log" 2>&1
 }
 
 declare -A is_green

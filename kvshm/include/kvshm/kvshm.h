@@ -299,7 +299,7 @@ struct kvshm_rows {
 
 /**
  * struct kvshm_piece - some tokens of one head of one layer
- * @id: the caller's own name of it, for @held of struct kvshm_gather
+ * @id: the caller's own name of it, for @held of struct kvshm_gather_request
  * @token: of the chain, may be in any block
  * @nr_tokens: may go on into following blocks
  * @layer: its number
@@ -315,8 +315,8 @@ struct kvshm_piece {
 };
 
 /**
- * struct kvshm_gather - which pieces, out of what, to where
- * @sz: sizeof(struct kvshm_gather)
+ * struct kvshm_gather_request - which pieces, out of what, to where
+ * @sz: sizeof(struct kvshm_gather_request)
  * @rows: how the blocks hold them
  * @blocks: from kvshm_resolve(), still pinned; all but the last are full
  * @pieces: in the order in which they are packed
@@ -329,7 +329,7 @@ struct kvshm_piece {
  * @nr_held: bits of @held; ids beyond are not held
  * @resv: 0
  */
-struct kvshm_gather {
+struct kvshm_gather_request {
 	size_t sz;
 	const struct kvshm_rows *rows;
 	const struct kvshm_block *blocks;
@@ -352,7 +352,7 @@ struct kvshm_gather {
  * Return: number of pieces copied; -EINVAL a piece out of range, rows that a block has no room for, blocks that are
  * not full; -ENOSPC @dst is too small; -EOWNERDEAD.
  */
-int kvshm_gather(struct kvshm *k, const struct kvshm_gather *g, uint64_t *ret_len);
+int kvshm_gather(struct kvshm *k, const struct kvshm_gather_request *g, uint64_t *ret_len);
 
 /**
  * kvshm_grant() - take empty blocks out of the session's credit, to be filled in place

@@ -14,7 +14,7 @@ struct chain {
 	uint8_t bytes[NR_BLOCKS][256];
 	struct kvshm_block blocks[NR_BLOCKS];
 	uint8_t dst[512];
-	struct kvshm_gather g;
+	struct kvshm_gather_request g;
 };
 
 /* Two full blocks and one of two tokens, each byte its own number. */
@@ -27,7 +27,7 @@ static void chain_init(struct chain *c, const struct kvshm_piece *pieces, uint32
 		c->blocks[i] = (struct kvshm_block){ .ptr = c->bytes[i], .length = 256,
 						     .tokens = i + 1 < NR_BLOCKS ? BLOCK_TOKENS : 2 };
 	}
-	c->g = (struct kvshm_gather){ .sz = sizeof(c->g), .rows = &rows, .blocks = c->blocks, .pieces = pieces,
+	c->g = (struct kvshm_gather_request){ .sz = sizeof(c->g), .rows = &rows, .blocks = c->blocks, .pieces = pieces,
 				      .dst = c->dst, .dst_len = sizeof(c->dst), .nr_blocks = NR_BLOCKS, .nr_pieces = nr };
 }
 
