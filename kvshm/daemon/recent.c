@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-void recent_look(struct recent *r, uint64_t now_ns, const uint64_t *value)
+void recent_look(struct recent *r, uint64_t now_ns, const uint64_t value[RECENT_VALUES])
 {
 	if (now_ns - r->mark_ns < RECENT_MARK_NS)
 		return;

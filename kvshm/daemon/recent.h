@@ -15,8 +15,8 @@ struct recent {				/* zeroed: all counters begin at 0 */
 	unsigned at;
 };
 
-/* The counters now; at least once in RECENT_MARK_NS. */
-void recent_look(struct recent *r, uint64_t now_ns, const uint64_t *value);
+/* The RECENT_VALUES counters now; at least once in RECENT_MARK_NS. */
+void recent_look(struct recent *r, uint64_t now_ns, const uint64_t value[RECENT_VALUES]);
 
 /* What @which grew since the mark that is @nr back, so in @nr to @nr + 1 times RECENT_MARK_NS; @nr < RECENT_MARKS. */
 uint64_t recent_grown(const struct recent *r, unsigned which, unsigned nr, uint64_t value);

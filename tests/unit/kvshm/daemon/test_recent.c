@@ -17,7 +17,7 @@ static uint64_t run(uint64_t value, unsigned from_s, unsigned to_s, unsigned a_s
 {
 	for (unsigned s = from_s; s < to_s; s++) {
 		value += a_second;
-		recent_look(&r, (1000 + s) * S, (const uint64_t[]){ value, 7 });
+		recent_look(&r, (1000 + s) * S, (const uint64_t[RECENT_VALUES]){ value, 7 });
 	}
 	return value;
 }
