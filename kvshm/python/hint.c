@@ -51,6 +51,23 @@ static int keys_flat(struct keys *keys, PyObject *obj)
 	return -1;
 }
 
+/* The client is locked after it, whatever it returns: 0, or what hint_end() makes an answer of. */
+static int hint_begin(struct namespace *ns, struct kvshm **ret_k)
+{
+	int ret;
+
+	client_lock(ns->client);
+	ret = namespace_ready(ns, ret_k);
+	return ret > 0 ? -ECONNRESET : ret;
+}
+
+static PyObject *hint_end(struct namespace *ns, struct keys *keys, const char *what, int ret)
+{
+	client_unlock(ns->client);
+	keys_close(keys);
+	return hint_result(what, ret);
+}
+
 PyObject *namespace_hold(PyObject *self, PyObject *args, PyObject *kw)
 {
 	static char *names[] = { "keys", "why", "ticket", "priority", "ttl", NULL };
@@ -75,12 +92,10 @@ PyObject *namespace_hold(PyObject *self, PyObject *args, PyObject *kw)
 	desc.priority = priority;
 	desc.ticket = ticket;
 	desc.ttl_ns = ttl > 0 ? (uint64_t)((ttl < 86400 ? ttl : 86400) * 1e9) : 0;
-	client_lock(ns->client);
-	ret = namespace_ready(ns, &k);
-	ret = ret > 0 ? -ECONNRESET : ret < 0 ? ret : kvshm_hold(k, ns->number, keys.flat, (unsigned)keys.nr, &desc);
-	client_unlock(ns->client);
-	keys_close(&keys);
-	return hint_result("hold", ret);
+	ret = hint_begin(ns, &k);
+	if (!ret)
+		ret = kvshm_hold(k, ns->number, keys.flat, (unsigned)keys.nr, &desc);
+	return hint_end(ns, &keys, "hold", ret);
 }
 
 PyObject *namespace_session_closed(PyObject *self, PyObject *args, PyObject *kw)
@@ -96,13 +111,10 @@ PyObject *namespace_session_closed(PyObject *self, PyObject *args, PyObject *kw)
 	if (!PyArg_ParseTupleAndKeywords(args, kw, "OI:session_closed", names, &obj, &own) ||
 	    client_check(ns->client, "session_closed") < 0 || keys_flat(&keys, obj) < 0)
 		return NULL;
-	client_lock(ns->client);
-	ret = namespace_ready(ns, &k);
-	ret = ret > 0 ? -ECONNRESET :
-	      ret < 0 ? ret : kvshm_session_closed(k, ns->number, keys.flat, (unsigned)keys.nr, own);
-	client_unlock(ns->client);
-	keys_close(&keys);
-	return hint_result("session_closed", ret);
+	ret = hint_begin(ns, &k);
+	if (!ret)
+		ret = kvshm_session_closed(k, ns->number, keys.flat, (unsigned)keys.nr, own);
+	return hint_end(ns, &keys, "session_closed", ret);
 }
 
 PyObject *client_hold_end(PyObject *self, PyObject *ticket)
