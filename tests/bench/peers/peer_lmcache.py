@@ -11,14 +11,13 @@ locks what it finds; the unlocking is not timed.  2 MiB are one chunk of a made-
 client share.
 """
 import os
-import statistics
 import sys
 import threading
-import time
 
 os.environ.update(LMCACHE_TRACK_USAGE="false", DO_NOT_TRACK="1", LMCACHE_DISABLE_BANNER="1", LMCACHE_LOG_LEVEL="ERROR")
 from lmcache.cli.commands.bench.server_bench.client import ServerBenchClient  # noqa: E402
 from lmcache.cli.commands.bench.server_bench.config import BenchConfig  # noqa: E402
+from peerlib import tell, timed  # noqa: E402
 
 CHUNK, BLOCKS, ROUNDS = 256, 64, 100
 SMALL, LARGE = "(2,{blocks},16,1,8):float16:1", "(2,{blocks},16,2,64):float16:16"     # 8 KiB and 2 MiB a chunk
@@ -32,18 +31,6 @@ def connect(port, shape, chunks):
         lambda line: None)
     client.start()
     return client
-
-
-def timed(call):
-    start = time.perf_counter()
-    result = call()
-    return result, time.perf_counter() - start
-
-
-def tell(work, times):
-    times.sort()
-    print("lmcache", work, "p50_us", statistics.median(times) * 1e6)
-    print("lmcache", work, "p99_us", times[int(0.99 * (len(times) - 1))] * 1e6)
 
 
 def must(done, what):
@@ -64,7 +51,7 @@ def look_ups(port, nr):
         client.end_session(request)
         times.append(seconds)
     client.close()
-    tell(f"lookup_{nr}", times)
+    tell("lmcache", f"lookup_{nr}", times)
 
 
 def copies(port):
@@ -84,8 +71,8 @@ def copies(port):
         client.end_session(request)
         gets.append(seconds)
     client.close()
-    tell("get_2m", gets)
-    tell("put_2m", puts)
+    tell("lmcache", "get_2m", gets)
+    tell("lmcache", "put_2m", puts)
 
 
 def bench(port):

@@ -15,12 +15,12 @@ import hashlib
 import mmap
 import os
 import random
-import statistics
 import sys
 import threading
 import time
 
 from mooncake.store import MooncakeDistributedStore
+from peerlib import tell, timed
 
 CHAINS, CHAIN, LARGE, BLOCKS, ROUNDS = 8, 2048, 2 << 20, 64, 200
 MEMORY = 1 << 30
@@ -48,18 +48,6 @@ class Memory:
         ctypes.memset(self.address, number & 255, LARGE)
 
 
-def tell(work, times):
-    times.sort()
-    print("mooncake", work, "p50_us", statistics.median(times) * 1e6)
-    print("mooncake", work, "p99_us", times[int(0.99 * (len(times) - 1))] * 1e6)
-
-
-def timed(call):
-    start = time.perf_counter()
-    result = call()
-    return result, time.perf_counter() - start
-
-
 def look_up(store, rand, nr):
     length = rand.randint(0, nr)
     chain = rand.randrange(CHAINS)
@@ -80,19 +68,19 @@ def bench(port):
         src.fill(i)
         assert store.put_from(f"block {i}", src.address, LARGE) == 0
     for nr in (32, 256, 2048):
-        tell(f"lookup_{nr}", [look_up(store, rand, nr) for _ in range(ROUNDS)])
+        tell("mooncake", f"lookup_{nr}", [look_up(store, rand, nr) for _ in range(ROUNDS)])
     times = []
     for i in range(ROUNDS):
         got, seconds = timed(lambda: store.get_into(f"block {i % BLOCKS}", dst.address, LARGE))
         assert got == LARGE and dst.map[0] == dst.map[LARGE - 1] == i % BLOCKS, "other bytes than were stored"
         times.append(seconds)
-    tell("get_2m", times)
+    tell("mooncake", "get_2m", times)
     times = []
     for i in range(ROUNDS):
         put, seconds = timed(lambda: store.put_from(f"new {i}", src.address, LARGE))
         assert put == 0
         times.append(seconds)
-    tell("put_2m", times)
+    tell("mooncake", "put_2m", times)
 
 
 def hit(port, seconds):
