@@ -71,7 +71,7 @@ class Bench:
 
 def fill(engine, keys):
     """The cache holds what a prompt of all these blocks would have saved."""
-    space = engine.worker.space
+    space = engine.worker.groups[0].space
     for at in range(0, len(keys), 16):
         grants = space.grant(16, 5.0)
         space.commit(keys[at:at + 16], grants, keys[at - 1] if at else None)

@@ -106,14 +106,14 @@ class Death(DaemonTest):
 
     def test_between_grant_and_commit(self):
         with self.engine() as engine:
-            pages, save = engine.worker.pages, engine.worker.pages.save
+            group, pages = engine.worker.groups[0], engine.worker.groups[0].pages
 
             def die(*args):
                 if self.daemon.process.poll() is None:
                     self.daemon.kill()
-                save(*args)
+                pages.save(*args)
 
-            with mock.patch.object(engine.worker, "pages") as patched:
+            with mock.patch.object(group, "pages") as patched:
                 patched.save, patched.page_len = die, pages.page_len
                 self.assertEqual(self.run_right(engine, self.ids), 0)
             self.daemon.start()

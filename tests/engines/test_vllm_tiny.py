@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""vLLM with the tiny model, many engines in one process: what is cached, what is said, that tokens are equal.
-
-vLLM's own prefix cache is off unless a test is about it, so the second run of a prompt loads what the
-first has saved, and the first computes: what it says is what the others are held against.
-"""
+"""vLLM with the tiny model, many engines in one process: what is cached, what is said, that tokens are equal."""
 import os
 import tempfile
 import unittest
@@ -11,66 +7,20 @@ from unittest import mock
 
 import kvshm
 import vllmlib
-from daemonlib import Daemon
-from vllmlib import Engine, connector_config, document
+from enginetest import BLOCK, CACHED, PROMPT, EngineTest, make, stage
+from vllmlib import document
 
-PROMPT, CACHED, BLOCK = 2200, 2176, 128     # 17 blocks and 24 tokens more
 LOADS = "sync", "async"
 
 
 def setUpModule():
-    global daemon, ids, plain
-    daemon = Daemon("--size", "512M")
-    ids = document(PROMPT)
-    with Engine() as engine:                # no connector
-        plain = engine.run(ids)
+    global ids, plain
+    stage.begin()
+    ids, plain = stage.ids, stage.plain
 
 
 def tearDownModule():
-    daemon.stop()
-
-
-def make(policy="recompute", role="kv_both", extra=None, **options):
-    return Engine(connector=connector_config(policy, role, socket=daemon.socket, **(extra or {})), **options)
-
-
-class EngineTest(unittest.TestCase):
-    """A class's tests share an engine, in which the prompt is saved."""
-
-    settings = {}
-
-    @classmethod
-    def setUpClass(cls):
-        cls.engine = make(**cls.settings)
-        cls.first = cls.engine.run(ids)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.engine.close()
-
-    def setUp(self):
-        self.engine.set_options(load="auto", async_mib=64)
-
-    def tearDown(self):
-        scheduler = self.engine.scheduler
-        self.assertEqual((scheduler.states, scheduler.open, scheduler.unsure, scheduler.loads), ({}, {}, {}, []))
-
-    def same(self, answer, cached, want=None):
-        self.assertEqual(answer.tokens, (want or plain).tokens)
-        self.assertEqual((answer.cached, answer.finish), (cached, "length"))
-
-    def failing(self, at, spoil=False):
-        """Loads end before their block @at; @spoil: bytes of another come into the rest."""
-        worker, copy_in = self.engine.worker, self.engine.worker.copy_in
-
-        def fail(load):
-            nr = min(at, copy_in(load))
-            if spoil:
-                zeros = bytes(worker.pages.page_len * (len(load.pages) - nr))
-                worker.pages.load(load.pages[nr:], zeros)
-            return nr
-
-        return mock.patch.object(worker, "copy_in", fail)
+    stage.end()
 
 
 class Hits(EngineTest):
@@ -227,19 +177,19 @@ class Failures(EngineTest):
 
     def test_corrupted_store_changes_the_tokens(self):
         """The comparison of all other tests can fail."""
-        worker, load = self.engine.worker, self.engine.worker.pages.load
+        group, load = self.engine.worker.groups[0], self.engine.worker.groups[0].pages.load
 
         def spoiled(pages, blocks):
             load(pages, [bytes(b)[:20000] + b"A" * 4096 + bytes(b)[24096:] for b in blocks])
 
-        with mock.patch.object(worker, "pages") as pages:
+        with mock.patch.object(group, "pages") as pages:
             pages.load = spoiled
             answer = self.engine.run(ids)
         self.assertEqual(answer.cached, CACHED)
         self.assertNotEqual(answer.tokens, plain.tokens)
 
     def test_mistake_of_ours_costs_a_miss(self):
-        with mock.patch.object(self.engine.worker, "pages") as pages:
+        with mock.patch.object(self.engine.worker.groups[0], "pages") as pages:
             pages.load.side_effect = IndexError("planted")
             self.assertEqual(self.engine.run(ids).tokens, plain.tokens)
 
@@ -269,7 +219,7 @@ class OwnPrefixCache(EngineTest):
             self.engine.run(ids[:1000], new=1)
         with mock.patch.object(self.engine.worker, "copy_in", wraps=self.engine.worker.copy_in) as copy_in:
             self.same(self.engine.run(ids), CACHED)
-        self.assertEqual(len(copy_in.call_args.args[0].pages), CACHED // BLOCK - 1000 // BLOCK)
+        self.assertEqual(len(copy_in.call_args.args[0].pages[0]), CACHED // BLOCK - 1000 // BLOCK)
 
     def test_lost_block(self):
         for at in 0, 5:
@@ -335,7 +285,7 @@ class Kinds(unittest.TestCase):
     def test_client_that_is_not_trusted(self):
         real = kvshm.open
         with mock.patch.object(kvshm, "open", lambda *a, **k: real(*a, untrusted=True, **k)):
-            self.check(extra={"model_id": "untrusted"})
+            self.check(extra={"model_id": "untrusted", "save_wait_ms": 5000})    # the window is smaller than the prompt
 
     def test_policy_fail_ends_the_request_and_is_warned_of(self):
         with self.assertLogs("vllm.kvshm", "WARNING") as logs:

@@ -5,20 +5,22 @@ Written for vLLM 0.32.  What vLLM calls in each step and layer does nothing unle
 do.  Where the cache cannot serve an engine, that is said once and the engine goes on without it.
 """
 import os
-from typing import Any, Dict, Iterable, Optional, Set, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 import kvshm
-from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorBase_V1, KVConnectorRole
+from vllm.distributed.kv_transfer.kv_connector.v1.base import (
+    KVConnectorBase_V1, KVConnectorRole, KVConnectorTransferResults, SupportsHMA)
 from vllm.logger import init_logger
 from vllm.v1.metrics.cache_hit_source import CacheHitSource
 
+from . import groups
 from .events import Events
 from .identity import space_of
 from .options import Options
-from .orders import Orders, Report, Space
+from .orders import Orders, Report, Space, Spaces
 from .pieces import find_pieces
 from .scheduler import SchedulerHalf
-from .worker import WorkerHalf
+from .worker import Group, WorkerHalf
 
 logger = init_logger("vllm.kvshm")
 NO_ORDERS = Orders()
@@ -27,13 +29,12 @@ NO_ORDERS = Orders()
 def why_not(vllm_config: Any, kv_cache_config: Any) -> Optional[str]:
     """What of this engine the connector cannot serve, or None."""
     cache, parallel = vllm_config.cache_config, vllm_config.parallel_config
-    if len(kv_cache_config.kv_cache_groups) != 1:
-        return f"{len(kv_cache_config.kv_cache_groups)} KV cache groups"
-    if (cache.hash_block_size or cache.block_size) != cache.block_size:
-        return f"hashes of {cache.hash_block_size} tokens for blocks of {cache.block_size}"
+    hash_tokens = kv_cache_config.hash_block_size or cache.block_size
+    if hash_tokens != cache.block_size:
+        return f"hashes of {hash_tokens} tokens for blocks of {cache.block_size}"
     if parallel.decode_context_parallel_size > 1 or parallel.prefill_context_parallel_size > 1:
         return "context parallelism"
-    return None
+    return groups.why_not(kv_cache_config, cache.block_size)
 
 
 def warn_at_start(vllm_config: Any) -> None:
@@ -47,7 +48,7 @@ def warn_at_start(vllm_config: Any) -> None:
                        "saves; set PYTHONHASHSEED, or use sha256_cbor", kind)
 
 
-class KvshmConnector(KVConnectorBase_V1):
+class KvshmConnector(KVConnectorBase_V1, SupportsHMA):
     _cache_hit_source = CacheHitSource.HOST
 
     def __init__(self, vllm_config: Any, role: KVConnectorRole, kv_cache_config: Any) -> None:
@@ -55,7 +56,7 @@ class KvshmConnector(KVConnectorBase_V1):
         self.options = Options.parse(self._kv_transfer_config.kv_connector_extra_config)
         self.scheduler: Optional[SchedulerHalf] = None
         self.worker: Optional[WorkerHalf] = None
-        self.space: Optional[Space] = None
+        self.spaces: Optional[Spaces] = None
         reason = why_not(vllm_config, kv_cache_config)
         if role == KVConnectorRole.SCHEDULER:
             warn_at_start(vllm_config)
@@ -76,7 +77,7 @@ class KvshmConnector(KVConnectorBase_V1):
 
     def make_scheduler(self, client: kvshm.Client) -> SchedulerHalf:
         tokens, events = self._vllm_config.cache_config.block_size, self._vllm_config.kv_events_config
-        half = SchedulerHalf(client, self.options, tokens,
+        half = SchedulerHalf(client, self.options, tokens, groups.may_resume(self._kv_cache_config),
                              Events(tokens) if events and events.enable_kv_cache_events else None)
         half.may_load = self._kv_transfer_config.is_kv_consumer
         half.may_save = self._kv_transfer_config.is_kv_producer
@@ -100,20 +101,27 @@ class KvshmConnector(KVConnectorBase_V1):
             self.make_worker(client, kv_caches)
 
     def make_worker(self, client: kvshm.Client, kv_caches: Dict[str, Any]) -> None:
-        nr_pages = self._kv_cache_config.num_blocks
-        pages = kvshm.Pages(find_pieces(kv_caches, nr_pages), nr_pages, kv_caches)
-        space = space_of(self._vllm_config, self._kv_cache_config, kv_caches, pages.page_len, self.options.model_id)
         try:
-            ns = client.attach_ns(space.fingerprint, space.layout, space.block_len, space.block_tokens, space.label)
-        except (kvshm.Error, ValueError) as error:
+            made = [self.make_group(client, index, {name: kv_caches[name] for name in group.layer_names})
+                    for index, group in enumerate(self._kv_cache_config.kv_cache_groups) if group.layer_names]
+        except (kvshm.Error, KeyError, ValueError) as error:
             logger.warning("kvshm: %s; the engine goes on without", error)
             return
-        self.space = space
-        self.worker = WorkerHalf(client, self.options, ns, space.fingerprint, pages)
+        self.spaces = Spaces(tuple(space for space, _ in made))
+        self.worker = WorkerHalf(client, self.options, [group for _, group in made],
+                                 groups.may_resume(self._kv_cache_config))
         self.worker.link.look()
 
-    def get_handshake_metadata(self) -> Optional[Space]:
-        return self.space
+    def make_group(self, client: kvshm.Client, index: int, kv_caches: Dict[str, Any]) -> Tuple[Space, Group]:
+        nr_pages = self._kv_cache_config.num_blocks
+        pages = kvshm.Pages(find_pieces(kv_caches, nr_pages), nr_pages, kv_caches)
+        space = space_of(self._vllm_config, self._kv_cache_config, index, kv_caches, pages.page_len,
+                         self.options.model_id)
+        ns = client.attach_ns(space.fingerprint, space.layout, space.block_len, space.block_tokens, space.label)
+        return space, Group(index, ns, space.fingerprint, pages)
+
+    def get_handshake_metadata(self) -> Optional[Spaces]:
+        return self.spaces
 
     def start_load_kv(self, forward_context: Any, **kwargs: Any) -> None:
         if self.worker and (self._connector_metadata.loads or self.worker.flying):
@@ -132,6 +140,12 @@ class KvshmConnector(KVConnectorBase_V1):
     def get_finished(self, finished_req_ids: Set[str]) -> Tuple[Optional[Set[str]], Optional[Set[str]]]:
         return None, (self.worker.take_finished() or None) if self.worker else None
 
+    def get_transfer_results(self, finished_req_ids: Set[str]) -> KVConnectorTransferResults:
+        results = super().get_transfer_results(finished_req_ids)
+        if self.worker:                 # after what is finished: of that, all failures are known
+            results.failed_recving = self.worker.take_failed()
+        return results
+
     def get_block_ids_with_load_errors(self) -> Set[int]:
         return self.worker.take_errors() if self.worker else set()
 
@@ -140,11 +154,11 @@ class KvshmConnector(KVConnectorBase_V1):
 
     # ---- scheduler -----------------------------------------------------------------------------------
     def set_xfer_handshake_metadata_pp_aware(self, metadata: Dict[Tuple[int, int], Any]) -> None:
-        spaces = [space for _, space in sorted(metadata.items()) if isinstance(space, Space)]
-        if not self.scheduler or len(spaces) < self._vllm_config.parallel_config.world_size:
+        workers = [told.spaces for _, told in sorted(metadata.items()) if isinstance(told, Spaces)]
+        if not self.scheduler or len(workers) < self._vllm_config.parallel_config.world_size:
             return                      # a worker is without: so are all
         try:
-            self.scheduler.attach(spaces)
+            self.scheduler.attach(workers)
         except kvshm.Error as error:
             logger.warning("kvshm: %s; the engine goes on without", error)
 
@@ -159,7 +173,7 @@ class KvshmConnector(KVConnectorBase_V1):
 
     def update_state_after_alloc(self, request: Any, blocks: Any, num_external_tokens: int) -> None:
         if self.scheduler:
-            self.scheduler.allocated(request, blocks.get_block_ids()[0] if num_external_tokens else [],
+            self.scheduler.allocated(request, blocks.get_block_ids() if num_external_tokens else (),
                                      num_external_tokens)
 
     def build_connector_meta(self, scheduler_output: Any) -> Orders:
@@ -199,6 +213,10 @@ class KvshmConnector(KVConnectorBase_V1):
             except Exception as error:
                 self.go_without(error)
         return False, None
+
+    def request_finished_all_groups(self, request: Any,
+                                    block_ids: Sequence[List[int]]) -> Tuple[bool, Optional[Dict[str, Any]]]:
+        return self.request_finished(request, block_ids)
 
     def take_events(self) -> Iterable[Any]:
         events = self.scheduler.events if self.scheduler else None

@@ -44,11 +44,11 @@ def isa(vllm_config: Any, head_size: Optional[int]) -> Any:
                          vllm_config.cache_config.cache_dtype)
 
 
-def layout_facts(vllm_config: Any, kv_cache_config: Any, kv_caches: Dict[str, Any]) -> Dict[str, Any]:
+def layout_facts(vllm_config: Any, kv_cache_config: Any, group: int, kv_caches: Dict[str, Any]) -> Dict[str, Any]:
     import vllm
 
     device = next(iter(kv_caches.values())).device.type
-    spec = kv_cache_config.kv_cache_groups[0].kv_cache_spec
+    spec = kv_cache_config.kv_cache_groups[group].kv_cache_spec
     return {
         "tensors": describe(kv_caches, kv_cache_config.num_blocks),
         "spec": type(spec).__name__,
@@ -64,13 +64,13 @@ def rank_facts(parallel: Any) -> List[int]:
     return [parallel.tensor_parallel_size, parallel.pipeline_parallel_size, rank]
 
 
-def space_of(vllm_config: Any, kv_cache_config: Any, kv_caches: Dict[str, Any], block_len: int,
+def space_of(vllm_config: Any, kv_cache_config: Any, group: int, kv_caches: Dict[str, Any], block_len: int,
              model_id: Optional[str]) -> Space:
-    """The namespace of this worker."""
+    """The namespace of a KV cache group, whose layers' tensors these are, in this worker."""
     model, cache = vllm_config.model_config, vllm_config.cache_config
     speculative = getattr(vllm_config, "speculative_config", None)
     draft = getattr(speculative, "draft_model_config", None)
-    layout = digest(layout_facts(vllm_config, kv_cache_config, kv_caches))
+    layout = digest(layout_facts(vllm_config, kv_cache_config, group, kv_caches))
     facts = {
         "kind": "kvshm-vllm/1",
         "layout": layout.hex(),
@@ -84,4 +84,5 @@ def space_of(vllm_config: Any, kv_cache_config: Any, kv_caches: Dict[str, Any], 
         "draft": draft and [model_facts(draft), config_facts(draft.hf_config)],
     }
     name = os.path.basename(os.path.normpath(model.model))
-    return Space(digest(facts), layout, block_len, cache.block_size, f"vllm {name}"[:31])
+    label = f"vllm {name}" if len(kv_cache_config.kv_cache_groups) == 1 else f"vllm {group} {name}"
+    return Space(group, digest(facts), layout, block_len, cache.block_size, label[:31])

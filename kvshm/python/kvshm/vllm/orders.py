@@ -2,16 +2,17 @@
 """orders.py - what the two halves of the connector tell each other, pickled by vLLM"""
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Dict, List, Optional, Set
+from typing import Dict, List, Optional, Set, Tuple
 
 from vllm.distributed.kv_transfer.kv_connector.v1.base import (
     KVConnectorHandshakeMetadata, KVConnectorMetadata, KVConnectorWorkerMetadata)
 
 
 @dataclass(frozen=True)
-class Space(KVConnectorHandshakeMetadata):
-    """The namespace of one worker; what both halves attach."""
+class Space:
+    """A namespace: one KV cache group's share in one worker; what both halves attach."""
 
+    group: int
     fingerprint: bytes
     layout: bytes
     block_len: int
@@ -19,20 +20,28 @@ class Space(KVConnectorHandshakeMetadata):
     label: str
 
 
+@dataclass(frozen=True)
+class Spaces(KVConnectorHandshakeMetadata):
+    """Of one worker."""
+
+    spaces: Tuple[Space, ...]
+
+
 @dataclass
 class Load:
     number: int
     request: str
     is_async: bool
-    pages: List[int]
+    nr: int                             # blocks
+    pages: List[List[int]]              # of each group: of the last of these blocks
     exports: Dict[bytes, bytes]         # by fingerprint; of a prefix of the pages, or none at all
 
 
 @dataclass
 class Save:
     number: int
-    pages: List[int]
-    keys: bytes                         # packed, one for each page
+    pages: List[List[int]]              # of each group: of the first of the blocks
+    keys: bytes                         # packed, one for each block
     parent: Optional[bytes]
     hint: int
 

@@ -8,14 +8,18 @@ on is held until each worker has imported it or committed behind it.
 What a step computes from a load that fails is wrong, and other requests of the step may share its pages;
 the workers report failures after the step only.  So nothing that stands on a load is saved before that
 load is known to have come: such saves wait for a later step.
+
+Each KV cache group of each worker has a namespace with the same keys, and a hit is what all have.  Of layers with a
+window only the blocks inside it are loaded.
 """
 import itertools
 import time
-from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 import kvshm
 
 from .hints import Sessions, finished_word, given_fields, own_blocks, word
+from .groups import behind_window, until_gone
 from .keys import Keys
 from .orders import Load, Report, Save, Space
 
@@ -62,8 +66,9 @@ class Order:
 
 
 class SchedulerHalf:
-    def __init__(self, client: kvshm.Client, options: Any, block_tokens: int, events: Any) -> None:
+    def __init__(self, client: kvshm.Client, options: Any, block_tokens: int, may_resume: bool, events: Any) -> None:
         self.client, self.options, self.block_tokens, self.events = client, options, block_tokens, events
+        self.may_resume = may_resume        # behind a failed block of a load
         self.spaces: List[Tuple[Space, kvshm.Namespace]] = []
         self.workers = 0
         self.block_len = 0                  # of all workers together
@@ -77,11 +82,12 @@ class SchedulerHalf:
         self.hint = 0
         self.next_look = 0.0
 
-    def attach(self, spaces: Iterable[Space]) -> None:
+    def attach(self, workers: List[Iterable[Space]]) -> None:
         """The workers have told what they keep."""
         self.spaces = [(space, self.client.attach_ns(space.fingerprint, space.layout, space.block_len,
-                                                     space.block_tokens, space.label)) for space in spaces]
-        self.workers = len(self.spaces)
+                                                     space.block_tokens, space.label))
+                       for spaces in workers for space in spaces]
+        self.workers = len(workers)
         self.block_len = sum(space.block_len for space, _ in self.spaces)
 
     def add(self, request: Any) -> State:
@@ -101,7 +107,7 @@ class SchedulerHalf:
 
     # ---- match ---------------------------------------------------------------------------------------
     def acquire(self, state: State) -> List[kvshm.Pin]:
-        """Pins of the longest prefix that all workers have, one for each."""
+        """Pins of the longest prefix that all groups of all workers have, one for each."""
         if state.hint != self.hint:
             self.client.set_hint(state.hint)
             self.hint = state.hint
@@ -128,7 +134,7 @@ class SchedulerHalf:
         first, blocks = computed // self.block_tokens, pins[0].matched
         if blocks <= first:
             return 0, False
-        is_async = self.options.is_async((blocks - first) * self.block_len)
+        is_async = not self.may_resume or self.options.is_async((blocks - first) * self.block_len)
         if not is_async:                # the step that loads must have a token to compute
             blocks = min(blocks, (request.num_tokens - 1) // self.block_tokens)
             if blocks <= first:
@@ -136,28 +142,31 @@ class SchedulerHalf:
         state.pins, state.first, state.is_async = pins, first, is_async
         return (blocks - first) * self.block_tokens, is_async
 
-    def allocated(self, request: Any, pages: List[int], tokens: int) -> None:
-        """The engine has given pages to a request, and takes @tokens of the match."""
+    def allocated(self, request: Any, pages: Sequence[List[int]], tokens: int) -> None:
+        """The engine has given pages to a request, of each group, and takes @tokens of the match."""
         state = self.states.get(request.request_id) or self.add(request)
         if not tokens:
             state.let_go()
             return
         end = state.first + tokens // self.block_tokens
-        self.loads.append(self.order_load(state, pages[state.first:end], end))
+        self.loads.append(self.order_load(state, [group[state.first:end] for group in pages], end))
 
-    def order_load(self, state: State, pages: List[int], end: int) -> Load:
+    def order_load(self, state: State, pages: List[List[int]], end: int) -> Load:
         number, exports = next(self.numbers), {}
+        left_out = [behind_window(group) for group in pages]
         for (space, _), pin in zip(self.spaces, state.pins):
             try:
-                exports[space.fingerprint] = pin.export(first=state.first)
+                exports[space.fingerprint] = pin.export(first=state.first + left_out[space.group])
             except (kvshm.Error, ValueError):   # less than it seemed: the worker has nothing to load
                 pass
         self.open[number] = Order(state, state.pins, self.workers)
         if not state.is_async:
-            self.unsure[number] = set(pages)
+            self.unsure[number] = set(pages[0])
+        nr = end - state.first
         state.pins = []
         state.sent, state.due = max(state.sent, end), max(state.due, end + 1)
-        return Load(number, state.request.request_id, state.is_async, pages, exports)
+        return Load(number, state.request.request_id, state.is_async, nr,
+                    [group[out:] for group, out in zip(pages, left_out)], exports)
 
     def take_loads(self) -> List[Load]:
         loads, self.loads = self.loads, []
@@ -181,8 +190,8 @@ class SchedulerHalf:
         full = min((state.request.num_computed_tokens + tokens) // self.block_tokens, len(keys))
         if full < state.due:
             return None
-        pages = output.kv_connector_block_state.get_block_ids(state.request.request_id)[0]
-        if any(not unsure.isdisjoint(pages) for unsure in self.unsure.values()):
+        pages = output.kv_connector_block_state.get_block_ids(state.request.request_id)
+        if any(not unsure.isdisjoint(pages[0]) for unsure in self.unsure.values()):
             return None
         pins = self.acquire(state)
         first = max(pins[0].matched, state.sent)
@@ -191,8 +200,8 @@ class SchedulerHalf:
             return None
         number = next(self.numbers)
         self.open[number] = Order(state, pins, self.workers, first, full)
-        return Save(number, pages[first:full], b"".join(keys[first:full]), keys[first - 1] if first else None,
-                    state.hint)
+        return Save(number, [until_gone(group[first:full]) for group in pages], b"".join(keys[first:full]),
+                    keys[first - 1] if first else None, state.hint)
 
     # ---- reports -------------------------------------------------------------------------------------
     def settle(self, report: Report) -> None:

@@ -23,14 +23,30 @@ EMPTY_STEP_S = 0.005            # how long a step with nothing to compute waits 
 ANSWER_S = 5.0                  # a commit without an answer for so long went down with its daemon
 
 
+class Group:
+    """A KV cache group's namespace, and where its pages lie."""
+
+    def __init__(self, index: int, space: kvshm.Namespace, name: bytes, pages: kvshm.Pages) -> None:
+        self.index, self.space, self.name, self.pages = index, space, name, pages
+
+    def load(self, pages: List[int], export: Optional[bytes]) -> int:
+        """Return: how many of the pages, from the first on, hold what they should."""
+        if not pages or not export:
+            return 0
+        with self.space.import_pin(export) as pin:
+            blocks = list(pin)[:len(pages)]
+            self.pages.load(pages[:len(blocks)], blocks)
+            return len(blocks)
+
+
 class WorkerHalf:
-    def __init__(self, client: kvshm.Client, options: Any, space: kvshm.Namespace, name: bytes,
-                 pages: Any) -> None:
-        self.client, self.options, self.space, self.name, self.pages = client, options, space, name, pages
+    def __init__(self, client: kvshm.Client, options: Any, groups: List[Group], may_resume: bool) -> None:
+        self.client, self.options, self.groups, self.may_resume = client, options, groups, may_resume
         self.link = Link(client, init_logger("vllm.kvshm"))
         self.report = Report()
         self.finished: Deque[str] = deque()         # requests whose load has ended, well or not
         self.errors: Deque[List[int]] = deque()     # pages that were not loaded
+        self.failed: Deque[str] = deque()           # of those whose load has ended: to be computed from the start
         self.loader: Optional[concurrent.futures.ThreadPoolExecutor] = None
         self.flying: Set[concurrent.futures.Future] = set()
         self.ended: Deque[Tuple[int, bool]] = deque()
@@ -62,32 +78,32 @@ class WorkerHalf:
             future.result()
 
     def copy_in(self, load: Load) -> int:
-        """Return: how many of its pages, from the first on, hold what they should."""
-        data = load.exports.get(self.name)
-        if not data:
-            return 0
+        """Return: how many of its blocks, from the first on, have come in all groups."""
+        nr = load.nr
         try:
-            with self.space.import_pin(data) as pin:
-                blocks = list(pin)[:len(load.pages)]
-                self.pages.load(load.pages[:len(blocks)], blocks)
-                return len(blocks)
+            for group in self.groups:
+                pages = load.pages[group.index]
+                nr = min(nr, load.nr - len(pages) + group.load(pages, load.exports.get(group.name)))
         except Exception as error:      # a cache does not end its engine: the pages are reported
             self.link.failed("a load failed", error)
             return 0
+        return nr
 
     def load_now(self, load: Load) -> None:
         nr = self.copy_in(load)
         self.report.taken[load.number] += 1
-        if nr < len(load.pages):
+        if nr < load.nr:
             self.report.failed.add(load.number)
-            self.errors.append(load.pages[nr:])
+            self.errors.append(load.pages[0][nr:])
 
     def load_beside(self, load: Load) -> None:
         """In the loader's thread.  What is done last: it is asked for first."""
         nr = self.copy_in(load)
-        if nr < len(load.pages):
-            self.errors.append(load.pages[nr:])
-        self.ended.append((load.number, nr == len(load.pages)))
+        if nr < load.nr and self.may_resume:
+            self.errors.append(load.pages[0][nr:])
+        elif nr < load.nr:
+            self.failed.append(load.request)
+        self.ended.append((load.number, nr == load.nr))
         self.finished.append(load.request)
 
     # ---- save ----------------------------------------------------------------------------------------
@@ -100,57 +116,61 @@ class WorkerHalf:
                 self.client.set_hint(save.hint)
                 self.hint = save.hint
             self.report.taken[save.number] += 1
-            try:
-                nr = self.copy_out(save, deadline)
-            except Exception as error:  # as for loads
-                self.link.failed("a save failed", error)
-                nr = 0
-            if nr < len(save.pages):
+            is_whole = True
+            for group in self.groups:
+                try:
+                    is_whole &= self.copy_out(group, save, deadline)
+                except Exception as error:  # as for loads
+                    self.link.failed("a save failed", error)
+                    is_whole = False
+            if not is_whole:
                 self.report.failed.add(save.number)
             if not self.commits[save.number]:
                 self.end_save(save.number)
 
-    def copy_out(self, save: Save, deadline: float) -> int:
-        """Return: how many of its pages, from the first on, are on their way."""
-        nr, parent = 0, save.parent
-        while nr < len(save.pages):
-            pages = save.pages[nr:]
-            sent = self.send(save.number, pages, save.keys[nr * KEY_LEN:], parent,
+    def copy_out(self, group: Group, save: Save, deadline: float) -> bool:
+        """Return: all pages of the group are on their way."""
+        nr, parent, pages = 0, save.parent, save.pages[group.index]
+        while nr < len(pages):
+            sent = self.send(group, save.number, pages[nr:], save.keys[nr * KEY_LEN:], parent,
                              max(0.0, deadline - time.monotonic()))
             if not sent:
-                break
+                return False
             nr += sent
             parent = save.keys[(nr - 1) * KEY_LEN:nr * KEY_LEN]
             self.waiting[save.number] = time.monotonic()
             self.commits[save.number] += 1
-        return nr
+        return True
 
-    def send(self, number: int, pages: List[int], keys: bytes, parent: Optional[bytes], timeout: float) -> int:
+    def send(self, group: Group, number: int, pages: List[int], keys: bytes, parent: Optional[bytes],
+             timeout: float) -> int:
         """Commit the first of them.  Return: how many."""
         if self.is_trusted:
             try:
-                return self.send_in_place(number, pages, keys, parent, timeout)
+                return self.send_in_place(group, number, pages, keys, parent, timeout)
             except kvshm.Error as error:
                 if error.errno != errno.EPERM:
                     raise
                 self.is_trusted = False
-        return self.send_staged(number, pages, keys, parent, timeout)
+        return self.send_staged(group, number, pages, keys, parent, timeout)
 
-    def send_in_place(self, number: int, pages: List[int], keys: bytes, parent: Optional[bytes],
+    @staticmethod
+    def send_in_place(group: Group, number: int, pages: List[int], keys: bytes, parent: Optional[bytes],
                       timeout: float) -> int:
-        grants = self.space.grant(len(pages), timeout)
+        grants = group.space.grant(len(pages), timeout)
         nr = len(grants)
         if not nr:
             return 0
-        self.pages.save(pages[:nr], grants)
-        return nr if self.space.commit(keys[:nr * KEY_LEN], grants, parent, tag=number) else 0
+        group.pages.save(pages[:nr], grants)
+        return nr if group.space.commit(keys[:nr * KEY_LEN], grants, parent, tag=number) else 0
 
-    def send_staged(self, number: int, pages: List[int], keys: bytes, parent: Optional[bytes],
+    @staticmethod
+    def send_staged(group: Group, number: int, pages: List[int], keys: bytes, parent: Optional[bytes],
                     timeout: float) -> int:
         nr = min(len(pages), STAGED_BLOCKS)
-        bytes_ = bytearray(nr * self.pages.page_len)
-        self.pages.save(pages[:nr], bytes_)
-        return nr if self.space.put(keys[:nr * KEY_LEN], bytes_, parent, tag=number, timeout=timeout) else 0
+        bytes_ = bytearray(nr * group.pages.page_len)
+        group.pages.save(pages[:nr], bytes_)
+        return nr if group.space.put(keys[:nr * KEY_LEN], bytes_, parent, tag=number, timeout=timeout) else 0
 
     def look_for_answers(self) -> None:
         for number, _, _, dropped, error in self.client.poll():
@@ -177,6 +197,9 @@ class WorkerHalf:
 
     def take_errors(self) -> Set[int]:
         return {page for _ in range(len(self.errors)) for page in self.errors.popleft()}
+
+    def take_failed(self) -> Set[str]:
+        return {self.failed.popleft() for _ in range(len(self.failed))}
 
     def take_report(self) -> Optional[Report]:
         if self.waiting:
