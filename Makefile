@@ -99,6 +99,7 @@ $(static-lib): $(call archives,kvshm-client)
 endif
 -include kvshm/python/python.mk
 -include kvshm/engines/llama/program.mk
+-include kvshm/engines/nixl/plugin.mk
 
 .PHONY: all FORCE
 all: $(programs) $(static-lib) $(examples)

@@ -46,7 +46,7 @@ $(fake-cuda): $(patsubst %.c,$(O)/obj/%.o,$(wildcard tests/fake/*.c)) $(O)/lib/g
 	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-soname,libcuda.so.1 -Wl,--exclude-libs,ALL -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group
 endif
 
-.PHONY: check check-bins test-programs lint guard-update
+.PHONY: check check-bins test-programs lint guard-update engines-nixl
 test-programs: $(test-bins) $(fake-cuda)
 check-bins: all test-programs
 
@@ -54,6 +54,10 @@ check-bins: all test-programs
 check: setup
 	$(Q)$(MAKE) --no-print-directory --keep-going check-bins; status=$$?; \
 	tests/run --build $(O) --build-status $$status $(if $(filter 1,$(V)),-v)
+
+engines-all: engines-nixl
+engines-nixl:
+	-$(Q)tests/engines/nixl.sh $(engines-dir)
 
 lint:
 	$(Q)tests/lint/run
