@@ -3,14 +3,12 @@
 """LMCache's own server with kvshm as its L2, by LMCache's own client: its content outlives it."""
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lmcachelib import NATIVE, PINNED, VENV, adapter_json, enter  # noqa: E402
+from lmcachelib import NATIVE, PINNED, Server, adapter_json, enter  # noqa: E402
 
 enter()
 
@@ -20,42 +18,6 @@ from lmcache.cli.commands.bench.server_bench.config import BenchConfig  # noqa: 
 
 TOKENS, CHUNKS = 1024, 4
 START_S = 120
-
-
-def free_ports(nr):
-    sockets = [socket.socket() for _ in range(nr)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
-class Server:
-    def __init__(self, adapter, folder):
-        self.port, http = free_ports(2)
-        self.log = open(os.path.join(folder, "lmcache.log"), "a+")
-        self.process = subprocess.Popen(
-            [os.path.join(VENV, "lmcache"), "server", "--host", "127.0.0.1", "--port", str(self.port), "--http-host", "127.0.0.1",
-             "--http-port", str(http), "--disable-metrics", "--l1-size-gb", "0.25", "--no-l1-use-lazy",
-             "--eviction-policy", "LRU", "--supported-transfer-mode", "engine_driven", "--l2-adapter", adapter],
-            env={**os.environ, "PYTHONPATH": os.path.join(BUILD, "python")}, stdin=subprocess.DEVNULL, stdout=self.log,
-            stderr=self.log, start_new_session=True)
-
-    def answers(self):
-        if self.process.poll() is not None:
-            raise RuntimeError("no LMCache server: " + self.said())
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def said(self):
-        self.log.seek(0)
-        return self.log.read()[-2000:]
-
-    def kill(self):
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
 
 
 class Restart(WithDaemon):

@@ -1,26 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """vLLM as people run it: an engine of three processes, turned on by the installed package, real weights."""
-import json
 import os
-import subprocess
 import sys
 import unittest
 
 import vllmlib
 from daemonlib import Daemon
-from vllmlib import HERE, connector_config
-
-LIMIT_S = 700
-
-
-def answers(job, **env):
-    done = subprocess.run([sys.executable, os.path.join(HERE, "vllm_once.py"), json.dumps(job)],
-                          env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          timeout=LIMIT_S, check=False)
-    found = [vllmlib.Answer(**json.loads(line[7:])) for line in done.stdout.splitlines() if line.startswith("ANSWER ")]
-    if done.returncode or len(found) != len(job["prompts"]):
-        raise AssertionError(f"engine ended with {done.returncode}:\n{done.stdout[-3000:]}")
-    return found
+from vllmlib import answers, connector_config
 
 
 class Processes(unittest.TestCase):

@@ -2,7 +2,9 @@
 """A real vLLM on the CPU in the test's own process: engines one after the other, prompts, what came of them."""
 import dataclasses
 import gc
+import json
 import os
+import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -11,6 +13,7 @@ MODELS = os.environ.get("KVSHM_MODELS", os.path.join(ROOT, "build", "engines", "
 DOCUMENT = "/usr/share/common-licenses/GPL-3"   # base-files: on every Debian
 MIB = 1 << 20
 NEW_TOKENS = 24
+LIMIT_S = 700
 
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
@@ -106,3 +109,14 @@ def document(tokens, name="tiny", skip=0):
 
     with open(DOCUMENT, encoding="utf-8") as f:
         return AutoTokenizer.from_pretrained(model(name)).encode(f.read())[skip:skip + tokens]
+
+
+def answers(job, **env):
+    """Of an engine in a process of its own, vllm_once.py."""
+    done = subprocess.run([sys.executable, os.path.join(HERE, "vllm_once.py"), json.dumps(job)],
+                          env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          timeout=LIMIT_S, check=False)
+    found = [Answer(**json.loads(line[7:])) for line in done.stdout.splitlines() if line.startswith("ANSWER ")]
+    if done.returncode or len(found) != len(job["prompts"]):
+        raise AssertionError(f"engine ended with {done.returncode}:\n{done.stdout[-3000:]}")
+    return found
