@@ -8,7 +8,7 @@ from unittest import mock
 import kvshm
 import vllmlib
 from enginetest import BLOCK, CACHED, PROMPT, EngineTest, make, stage
-from vllmlib import document
+from vllmlib import connector_config, document
 
 LOADS = "sync", "async"
 
@@ -325,6 +325,22 @@ class Kinds(unittest.TestCase):
         stored = [e for e in seen if e.medium == "CPU"]
         self.assertEqual([t for e in stored for t in e.token_ids], ids[:CACHED])
         self.assertEqual(sum(len(e.block_hashes) for e in stored), CACHED // BLOCK)
+
+
+class Layout(unittest.TestCase):
+    def resolved(self, is_cpu, supported):
+        from vllm.config import KVTransferConfig, VllmConfig
+        from vllm.platforms import current_platform
+        from vllm.v1.attention.backends.utils import resolve_kv_cache_layout
+
+        config = VllmConfig(kv_transfer_config=KVTransferConfig(**connector_config()))
+        with mock.patch.object(type(current_platform), "is_cpu", lambda _: is_cpu):
+            return resolve_kv_cache_layout(config, [supported]).name
+
+    def test_a_page_of_all_layers_is_wished_for_where_there_is_such_a_layout(self):
+        self.assertEqual(self.resolved(False, ["LBHNC", "BLHNC"]), "BLHNC")
+        self.assertEqual(self.resolved(False, ["LBHNC"]), "LBHNC")
+        self.assertEqual(self.resolved(True, ["LBHNC", "BLHNC"]), "LBHNC")
 
 
 class Options(unittest.TestCase):

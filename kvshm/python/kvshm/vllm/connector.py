@@ -11,6 +11,7 @@ import kvshm
 from vllm.distributed.kv_transfer.kv_connector.v1.base import (
     KVConnectorBase_V1, KVConnectorRole, KVConnectorTransferResults, SupportsHMA)
 from vllm.logger import init_logger
+from vllm.platforms import current_platform
 from vllm.v1.metrics.cache_hit_source import CacheHitSource
 
 from . import groups
@@ -82,6 +83,11 @@ class KvshmConnector(KVConnectorBase_V1, SupportsHMA):
         half.may_load = self._kv_transfer_config.is_kv_consumer
         half.may_save = self._kv_transfer_config.is_kv_producer
         return half
+
+    @classmethod
+    def get_required_kvcache_layout(cls, vllm_config: Any) -> Optional[str]:
+        """A wish, so that a page of all layers is one run.  On CPUs there is no such layout, only a warning."""
+        return None if current_platform.is_cpu() else "BLHNC"
 
     @property
     def requires_kv_delivery(self) -> bool:
