@@ -34,6 +34,15 @@ class Processes(unittest.TestCase):
         self.assertEqual((first.cached, second.cached, shorter.cached), (0, 2176, 1500 // 128 * 128))
         self.assertEqual(second.tokens, first.tokens)
 
+    def test_two_ranks_of_two_groups(self):
+        """Four namespaces: half of the heads of the layers with a window, and of those without."""
+        job = {"model": "tiny", "prompts": [[0, 2200], [0, 2200]], "connector": connector_config(socket=self.daemon.socket),
+               "engine": {"tensor_parallel_size": 2, "distributed_executor_backend": "mp", "dtype": "float32", "hf_overrides": {
+                   "layer_types": ["sliding_attention", "full_attention"] * 2, "sliding_window": 512}}}
+        first, second = answers(job, VLLM_ENABLE_V1_MULTIPROCESSING="1")
+        self.assertEqual((first.cached, second.cached), (0, 2176))
+        self.assertEqual(second.tokens, first.tokens)
+
     @unittest.skipUnless(os.path.isdir(vllmlib.model("smol")), "no model smol: make setup fetches it")
     def test_real_weights_in_a_second_process(self):
         job = {"model": "smol", "prompts": [[0, 2200]], "connector": connector_config(socket=self.daemon.socket),
