@@ -104,10 +104,10 @@ class Hybrid(EngineTest):
         self.assertEqual([a.tokens for a in self.engine.run_many(prompts)], alone)
 
     def test_generated_blocks_are_saved_too(self):
-        answer = self.engine.run(ids[:1000], new=600)
-        again = self.engine.run(ids[:1000] + answer.tokens[:580], new=20)
-        self.assertEqual(again.cached, (1000 + 580) // BLOCK * BLOCK)
-        self.assertEqual(again.tokens, answer.tokens[580:600])
+        answer = self.engine.run(ids[:1000], new=300)
+        again = self.engine.run(ids[:1000] + answer.tokens[:280], new=20)
+        self.assertEqual(again.cached, (1000 + 280) // BLOCK * BLOCK)
+        self.assertEqual(again.tokens, answer.tokens[280:300])
 
     def test_longer_prompt_hits_its_prefix_and_saves_the_rest(self):
         other = ids[:1500] + document(700, skip=15000)
@@ -188,8 +188,8 @@ class Policies(unittest.TestCase):
     def test_preempted_request(self):
         prompts = [document(1300, skip=19000), document(1300, skip=23000)]
         with make(kv_cache_memory_bytes=34 << 18, max_model_len=2048, max_num_batched_tokens=512, **BOTH) as engine:
-            alone = [engine.run(prompt, new=300).tokens for prompt in prompts]
-            self.assertEqual([a.tokens for a in engine.run_many(prompts, new=300)], alone)
+            alone = [engine.run(prompt, new=130).tokens for prompt in prompts]
+            self.assertEqual([a.tokens for a in engine.run_many(prompts, new=130)], alone)
             preempted = sum(m.value for m in engine.llm.get_metrics() if m.name == "vllm:num_preemptions")
             self.assertGreater(preempted, 0)
 
