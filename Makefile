@@ -17,10 +17,10 @@ Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' '$(1)' '$(2)')
 
 # ---- modules: folders whose module.mk holds one deps- line (and libs- for third parties) ----
-modules := kvshm/base policy gpu ipc kvshm/arena kvshm/stats kvshm/index kvshm/pin kvshm/cache \
+modules := kvshm/base policy gpu gpu/gpud ipc kvshm/arena kvshm/stats kvshm/index kvshm/pin kvshm/cache \
 	   kvshm/client kvshm/daemon kvshm/engines/llama kvshm/engines/llama/program utils
 modules := $(foreach m,$(modules),$(if $(wildcard $(m)/*.c),$(m)))
-include $(filter-out tests/%,$(wildcard */module.mk kvshm/*/module.mk kvshm/engines/*/module.mk kvshm/engines/*/*/module.mk))
+include $(filter-out tests/%,$(wildcard */module.mk gpu/*/module.mk kvshm/*/module.mk kvshm/engines/*/module.mk kvshm/engines/*/*/module.mk))
 name = $(subst /,-,$(1))
 mod-names := $(call name,$(modules))
 path-of = $(foreach m,$(modules),$(if $(filter $(1),$(call name,$(m))),$(m)))
@@ -82,6 +82,12 @@ programs += $(O)/kvshmd
 $(O)/kvshmd: $(call archives,kvshm-daemon)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ -Wl,--whole-archive $(O)/lib/kvshm-daemon.a -Wl,--no-whole-archive -Wl,--start-group $(filter-out $(O)/lib/kvshm-daemon.a,$^) -Wl,--end-group $(call link-libs,kvshm-daemon)
+endif
+ifneq ($(wildcard gpu/gpud/main.c),)
+programs += $(O)/kvshm-gpud
+$(O)/kvshm-gpud: $(call archives,gpu-gpud)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ -Wl,--whole-archive $(O)/lib/gpu-gpud.a -Wl,--no-whole-archive -Wl,--start-group $(filter-out $(O)/lib/gpu-gpud.a,$^) -Wl,--end-group $(call link-libs,gpu-gpud)
 endif
 ifneq ($(wildcard kvshm/client/*.c),)
 programs += $(O)/libkvshm.so

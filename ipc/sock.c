@@ -117,7 +117,7 @@ int sock_send(int fd, const void *msg, size_t len, const int *fds, unsigned nr)
 	union control ctl;
 	struct cmsghdr *c;
 
-	if (len > KVSHM_MSG_MAX || nr > KVSHM_MSG_MAX_FDS)
+	if (len > SOCK_MSG_MAX || nr > KVSHM_MSG_MAX_FDS)
 		return -EMSGSIZE;
 	if (nr) {
 		memset(&ctl, 0, sizeof(ctl));
@@ -169,7 +169,7 @@ static bool header_is_valid(const void *buf, size_t len)
 {
 	struct kvshm_msg_hdr h;
 
-	if (len < sizeof(h) || len > KVSHM_MSG_MAX)
+	if (len < sizeof(h) || len > SOCK_MSG_MAX)
 		return false;
 	memcpy(&h, buf, sizeof(h));
 	return h.magic == KVSHM_MSG_MAGIC && h.len == len;
@@ -177,7 +177,12 @@ static bool header_is_valid(const void *buf, size_t len)
 
 int sock_recv(int fd, void *buf, int *fds, unsigned max_fds, unsigned *ret_nr)
 {
-	struct iovec iov = { .iov_base = buf, .iov_len = KVSHM_MSG_MAX };
+	return sock_recv_max(fd, buf, KVSHM_MSG_MAX, fds, max_fds, ret_nr);
+}
+
+int sock_recv_max(int fd, void *buf, size_t max, int *fds, unsigned max_fds, unsigned *ret_nr)
+{
+	struct iovec iov = { .iov_base = buf, .iov_len = max };
 	struct msghdr mh;
 	union control ctl;
 	bool was_reset = false;

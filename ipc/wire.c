@@ -30,6 +30,7 @@ static const struct wire_op wire_ops[KVSHM_OP_LAST] = {
 				      .max_nr = KVSHM_COMMIT_MAX } },
 	[KVSHM_OP_DROP] = { true, { .flags = KVSHM_SQE_F_ALL, .has_key = 1 } },
 	[KVSHM_OP_HINT] = { true, { .rec_len = sizeof(struct kvshm_hint_rec), .max_nr = KVSHM_HINTS_MAX } },
+	[KVSHM_OP_STAGE_IN] = { true, { .rec_len = sizeof(struct kvshm_stage_rec), .max_nr = KVSHM_STAGE_MAX } },
 	[KVSHM_OP_DETACH] = { true, { 0 } },
 };
 

@@ -46,7 +46,7 @@ struct daemon {
 	struct main_counts counts;
 	uint64_t reap_ns[REAP_SAMPLES];
 	unsigned nr_reaps;
-	int listen_fd, epoll_fd, signal_fd, conf_fd;
+	int listen_fd, link_fd, epoll_fd, signal_fd, conf_fd; /* link_fd -1: no kvshm-gpud can come */
 	bool is_stopping;
 	bool is_socket_ours; /* not the service manager's, which keeps its path */
 	bool is_accept_paused;

@@ -12,6 +12,7 @@
 #include "kvshm/base/clock.h"
 #include "kvshm/base/log.h"
 #include "kvshm/daemon/daemon.h"
+#include "kvshm/daemon/gpulink.h"
 #include "kvshm/daemon/loop.h"
 #include "kvshm/daemon/sdnotify.h"
 #include "kvshm/daemon/server.h"
@@ -44,6 +45,8 @@ void loop_close(struct daemon *d)
 	close(d->signal_fd);
 	if (d->listen_fd >= 0)
 		close(d->listen_fd);
+	if (d->link_fd >= 0)
+		close(d->link_fd);
 }
 
 static void on_signal(struct daemon *d)
@@ -77,6 +80,9 @@ static void on_event(struct daemon *d, uint64_t tag, bool *ret_accept)
 	switch ((enum event_kind)(tag >> 32)) {
 	case EVENT_LISTEN:
 		*ret_accept = true;
+		break;
+	case EVENT_LINK:
+		gpulink_accept(d);
 		break;
 	case EVENT_SIGNAL:
 		on_signal(d);
@@ -147,6 +153,8 @@ int loop_run(struct daemon *d)
 	uint64_t tick_ns = 0;
 	int ret = server_watch(d, d->listen_fd, EPOLLIN, event_tag(EVENT_LISTEN, 0));
 
+	if (ret == 0 && d->link_fd >= 0)
+		ret = server_watch(d, d->link_fd, EPOLLIN, event_tag(EVENT_LINK, 0));
 	if (ret == 0)
 		ret = server_watch(d, d->to_main.event_fd, EPOLLIN, event_tag(EVENT_MAIL, 0));
 	if (ret < 0)

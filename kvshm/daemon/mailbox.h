@@ -20,6 +20,7 @@ enum mail_type {
 	MAIL_SERVE, /* .ptr session: its segment is sealed, serve it */
 	MAIL_STOP, /* .ptr session: touch its queue no more; pins go on counting */
 	MAIL_REMOVE, /* .ptr session: its owner is gone, take everything back */
+	MAIL_LINK, /* .arg descriptor: kvshm-gpud has come */
 	MAIL_QUIT,
 	/* grower -> writer */
 	MAIL_EXTENT, /* .ptr struct arena with one more extent; the writer's to free */

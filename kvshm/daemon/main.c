@@ -21,6 +21,7 @@
 #include "kvshm/daemon/confpage.h"
 #include "kvshm/daemon/daemon.h"
 #include "kvshm/daemon/eal.h"
+#include "kvshm/daemon/gpulink.h"
 #include "kvshm/daemon/lcore.h"
 #include "kvshm/daemon/loop.h"
 #include "kvshm/daemon/sandbox.h"
@@ -84,6 +85,8 @@ static int start_threads(struct daemon *d, struct writer *w, struct diag *g)
 
 static int start_listening(struct daemon *d, struct diag *g)
 {
+	int ret;
+
 	d->listen_fd = sd_listen_fd();
 	d->is_socket_ours = d->listen_fd < 0;
 	if (d->is_socket_ours)
@@ -91,6 +94,9 @@ static int start_listening(struct daemon *d, struct diag *g)
 	if (d->listen_fd < 0)
 		return diag_set(g, EX_CANTCREAT, "cannot listen at %s: %s", d->inst.socket,
 				strerror(-d->listen_fd));
+	ret = gpulink_listen(d);
+	if (ret < 0)
+		log_warn("no socket for kvshm-gpud: %s", strerror(-ret));
 	return 0;
 }
 
@@ -183,6 +189,7 @@ static int serve_content(struct daemon *d, struct diag *g)
 		return fail(g, EX_OSERR, "cannot start the writer", ret);
 	ret = serve(d, w, g);
 	writer_destroy(w);
+	gpulink_unlisten(d);
 	if (d->is_socket_ours)
 		unlink(d->inst.socket);
 	return ret;
@@ -192,7 +199,7 @@ static int run(struct daemon *d, struct diag *g)
 {
 	int ret;
 
-	d->listen_fd = d->conf_fd = -1;
+	d->listen_fd = d->link_fd = d->conf_fd = -1;
 	d->nr_copiers = (unsigned)d->conf.copy_lcores;
 	if (instance_open(&d->inst, &d->conf, g) < 0)
 		return -1;

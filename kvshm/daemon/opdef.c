@@ -35,6 +35,7 @@ static const struct opdef opdefs[KVSHM_OP_LAST] = {
 			    .is_slow = op_drop_is_slow,
 			    .step = op_drop_step },
 	[KVSHM_OP_HINT] = { .name = "hint", .run = op_hint },
+	[KVSHM_OP_STAGE_IN] = { .name = "stage_in", .run = op_stage },
 	[KVSHM_OP_DETACH] = { .name = "detach", .run = op_detach },
 };
 

@@ -16,7 +16,7 @@
 struct daemon;
 
 /* What an epoll event is about: kind << 32 | index. */
-enum event_kind { EVENT_LISTEN, EVENT_SIGNAL, EVENT_MAIL, EVENT_SOCKET, EVENT_PROCESS };
+enum event_kind { EVENT_LISTEN, EVENT_SIGNAL, EVENT_MAIL, EVENT_SOCKET, EVENT_PROCESS, EVENT_LINK };
 
 static inline uint64_t event_tag(enum event_kind kind, unsigned index)
 {

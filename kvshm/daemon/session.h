@@ -70,7 +70,8 @@ struct queue {
 	bool is_detached; /* said DETACH */
 	struct slow_entry slow; /* later entries wait for it */
 	uint32_t idle_polls; /* since something was there */
-	uint32_t owed; /* completions that staged commits still need */
+	uint32_t owed; /* completions that staged commits and GPU copies still need */
+	uint32_t nr_gpujobs; /* GPU copies under way */
 	uint32_t bad_entries;
 	uint32_t granted; /* blocks out, against the credit */
 	uint64_t granted_bytes;

@@ -263,8 +263,10 @@ static void tick(struct writer *w)
 			metrics_take_client(w, w->known[i], false);
 	if (w->is_busy || is_slow)
 		metrics_publish(w);
-	if (is_slow)
+	if (is_slow) {
+		gpulink_tick(w);
 		w->slow_ns = w->now_ns;
+	}
 	w->is_busy = false;
 	stat_heartbeat(w->d->stats, 1, w->now_ns);
 }
@@ -319,6 +321,7 @@ bool writer_round(struct writer *w)
 	did = take_mail(w);
 	did |= poll_hot(w);
 	did |= poll_cold(w, COLD_A_ROUND);
+	did |= gpulink_poll(w);
 	if (w->now_ns - w->tick_ns >= WRITER_TICK_NS)
 		tick(w);
 	if (scrub_is_dropping(w->scrub)) {
@@ -378,6 +381,7 @@ int writer_create(struct daemon *d, struct writer **ret_w)
 	w->cache = d->store.cache;
 	w->mark = calloc(BITMAP_WORDS((size_t)d->store.dir.max_blocks + 1), sizeof(*w->mark));
 	w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	gpulink_init(&w->link);
 	wait_init(&w->wait);
 	w->now_ns = clock_ns();
 	for (unsigned i = 0; i < SESSION_MAX; i++)
@@ -402,6 +406,7 @@ struct writer *writer_destroy(struct writer *w)
 	if (w) {
 		if (w->epoll_fd >= 0)
 			close(w->epoll_fd);
+		gpulink_fini(&w->link);
 		scrub_destroy(w->scrub);
 		free(w->mark);
 		free(w);

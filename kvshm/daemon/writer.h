@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "kvshm/base/wait.h"
+#include "kvshm/daemon/gpulink.h"
 #include "kvshm/daemon/recent.h"
 #include "kvshm/daemon/session.h"
 #include "kvshm/stats/statpage.h"
@@ -38,6 +39,7 @@ struct writer {
 	bool is_listed[SESSION_MAX]; /* in the stats page now */
 	uint64_t *mark; /* a bit a block id, for counting what left an owner's hands */
 	char args[KVSHM_ARGS_LEN] __attribute__((aligned(64))); /* private copy, one entry's */
+	struct gpulink link;
 	struct writer_counts counts;
 	struct recent recent;
 	struct wait wait;

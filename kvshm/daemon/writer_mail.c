@@ -53,6 +53,7 @@ static void unserve(struct writer *w, struct session *s)
 	touch_drain_one(w, s);
 	s->q.is_serving = false;
 	slow_abort(&s->q.slow);
+	gpulink_forget(&w->link, s);
 	forget(w->hot, &w->nr_hot, s);
 	forget(w->cold, &w->nr_cold, s);
 	epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, s->doorbell_fd, NULL);
@@ -138,6 +139,9 @@ void writer_take_mail(struct writer *w, const struct mail *m)
 		break;
 	case MAIL_EXTENT:
 		take_extent(w, m->ptr);
+		break;
+	case MAIL_LINK:
+		gpulink_take(w, (int)m->arg);
 		break;
 	case MAIL_QUIT:
 		w->is_quitting = true;

@@ -176,7 +176,7 @@ enum kvshm_op {
 	KVSHM_OP_DROP = 5,		/* .key, or the whole namespace with SQE_F_ALL */
 	KVSHM_OP_HINT = 6,		/* args: nr struct kvshm_hint_rec, of blocks of .ns */
 	KVSHM_OP_PREFETCH = 7,
-	KVSHM_OP_STAGE_IN = 8,
+	KVSHM_OP_STAGE_IN = 8,		/* args: nr struct kvshm_stage_rec: from the arena to a GPU, by kvshm-gpud */
 	KVSHM_OP_STAGE_OUT = 9,
 	KVSHM_OP_DETACH = 10,
 	KVSHM_OP_LAST
@@ -264,6 +264,16 @@ struct kvshm_hint_rec {			/* 40 bytes; what a kind does not use is zero */
 	uint64_t ttl_ns;		/* QUEUED, TOOL, RETAIN */
 	uint32_t priority;		/* RETAIN: 0..KVSHM_HINT_PRIORITY_MAX */
 	uint32_t resv;
+};
+
+#define KVSHM_STAGE_MAX 256u		/* records of one STAGE_IN */
+
+struct kvshm_stage_rec {		/* 40 bytes: one contiguous copy */
+	struct kvshm_block_ref block;	/* published; kvshm-gpud pins it itself while it copies */
+	uint32_t off, len;		/* of its payload; len > 0 */
+	uint64_t buffer;		/* token that kvshm-gpud gave for a buffer of the client */
+	uint64_t buffer_off;
+	uint64_t resv;
 };
 
 struct kvshm_touch {			/* [client] 32 bytes, lossy */
@@ -421,6 +431,7 @@ KVSHM_ABI_ASSERT(sizeof(struct kvshm_cqe) == 64, "CQE");
 KVSHM_ABI_ASSERT(sizeof(struct kvshm_commit_rec) == 64, "commit record");
 KVSHM_ABI_ASSERT(sizeof(struct kvshm_hint_rec) == 40, "hint record");
 KVSHM_ABI_ASSERT(sizeof(struct kvshm_touch) == 32, "touch record");
+KVSHM_ABI_ASSERT(sizeof(struct kvshm_stage_rec) == 40, "stage record");
 KVSHM_ABI_ASSERT(sizeof(struct kvshm_export) == 96, "export header");
 KVSHM_ABI_ASSERT(sizeof(struct kvshm_export_block) == 16, "export block");
 KVSHM_ABI_ASSERT(sizeof(struct kvshm_segment) % 64 == 0, "segment header in whole lines");

@@ -63,8 +63,15 @@ static void wire_refuses_an_unknown_opcode(void **state)
 static void wire_refuses_opcodes_without_a_rule(void **state)
 {
 	assert_int_equal(check((struct kvshm_sqe){ .op = KVSHM_OP_PREFETCH }), -EOPNOTSUPP);
-	assert_int_equal(check((struct kvshm_sqe){ .op = KVSHM_OP_STAGE_IN }), -EOPNOTSUPP);
 	assert_int_equal(check((struct kvshm_sqe){ .op = KVSHM_OP_STAGE_OUT }), -EOPNOTSUPP);
+}
+
+static void wire_refuses_copies_that_are_none_too_many_or_of_another_length(void **state)
+{
+	assert_int_equal(check((struct kvshm_sqe){ .op = KVSHM_OP_STAGE_IN }), -EINVAL);
+	assert_int_equal(check((struct kvshm_sqe){ .op = KVSHM_OP_STAGE_IN, .nr = 257, .len = 257 * 40 }), -EINVAL);
+	assert_int_equal(check((struct kvshm_sqe){ .op = KVSHM_OP_STAGE_IN, .nr = 2, .len = 40 }), -EINVAL);
+	assert_int_equal(check((struct kvshm_sqe){ .op = KVSHM_OP_STAGE_IN, .nr = 256, .len = 256 * 40 }), 0);
 }
 
 static void wire_refuses_hints_that_are_none_too_many_or_of_another_length(void **state)
@@ -272,6 +279,7 @@ int main(void)
 		cmocka_unit_test(the_longest_commit_fits_exactly),
 		cmocka_unit_test(wire_refuses_an_unknown_opcode),
 		cmocka_unit_test(wire_refuses_opcodes_without_a_rule),
+		cmocka_unit_test(wire_refuses_copies_that_are_none_too_many_or_of_another_length),
 		cmocka_unit_test(wire_refuses_hints_that_are_none_too_many_or_of_another_length),
 		cmocka_unit_test(wire_refuses_an_unknown_flag),
 		cmocka_unit_test(wire_refuses_a_flag_of_another_opcode),

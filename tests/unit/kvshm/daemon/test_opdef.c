@@ -13,7 +13,6 @@
 static void holes_and_numbers_past_the_table_are_not_served(void **state)
 {
 	static const uint8_t holes[] = { KVSHM_OP_PREFETCH,
-					 KVSHM_OP_STAGE_IN,
 					 KVSHM_OP_STAGE_OUT,
 					 KVSHM_OP_LAST,
 					 200,

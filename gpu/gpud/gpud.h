@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * gpud.h - all of a running kvshm-gpud, and what its parts ask of one another
+ *
+ *   keeper (main.c)      holds the listening socket, starts the worker, again when it ends, with back-off;
+ *                        kills it when it does not beat: a driver that hangs never comes back
+ *   worker (worker.c)    one thread, one loop: clients, the daemon's link, copies under way
+ *
+ * Everything of the device is the worker's, so a lost context ends with it, and the next one starts clean.
+ * Buffers die with the worker: clients see their connection hang up and register again.
+ */
+#ifndef GPU_GPUD_GPUD_H
+#define GPU_GPUD_GPUD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "gpu/event.h"
+#include "gpu/gpud/attach.h"
+#include "gpu/hostreg.h"
+#include "gpu/import.h"
+#include "gpu/stream.h"
+#include "ipc/gpumsg.h"
+
+#define GPUD_CLIENTS 64u
+#define GPUD_BUFFERS 4096u		/* of all clients: a model has some hundred tensors */
+#define GPUD_PIECES 8192u
+#define GPUD_JOBS 512u			/* as many as the daemon lets out */
+
+struct gpud_options {
+	char socket[108];		/* of the daemon */
+	char own_socket[108], link_socket[108];
+	const char *libcuda;		/* NULL: as cuda_load() says */
+	unsigned device;
+	uint64_t deadline_ns;		/* of a copy */
+	unsigned mode;			/* of our socket */
+};
+
+struct gpud_client {
+	int fd;				/* -1: free, or gone with copies still under way (is_gone) */
+	bool is_gone, has_said_hello;
+	uint64_t peer;			/* number for gpu/import.h, never used again */
+	pid_t pid;			/* as it sees itself */
+	struct gpu_stream stream;
+	unsigned nr_jobs;		/* under way */
+	struct gpud_buffer *buffers;
+};
+
+struct gpud_buffer {
+	struct gpud_buffer *next;
+	struct gpud_client *client;
+	uint64_t token, addr_there;
+	struct gpu_import *import;
+	unsigned nr_jobs;
+	bool is_detaching;		/* no new copies; closed when those under way have landed */
+};
+
+struct gpud_job {
+	uint64_t number;		/* 0: free */
+	struct gpud_client *client;
+	struct gpu_event landed;	/* kept open from use to use */
+	uint64_t deadline_ns;
+	uint32_t nr_pins;		/* one a record, as many buffers */
+	int32_t res;			/* once all that was submitted has landed */
+	struct gpud_buffer *buffer[KVSHM_STAGE_MAX];
+	struct attach_block block[KVSHM_STAGE_MAX];
+};
+
+struct gpud {
+	const struct gpud_options *opts;
+	int listen_fd, link_fd, epoll_fd, beat_fd;
+	struct cuda cuda;
+	struct gpu_ctx ctx;
+	struct attach attach;
+	struct hostreg *hostreg;
+	uint32_t nr_registered;		/* extents handed to hostreg */
+	struct gpu_imports *imports;
+	struct gpud_client client[GPUD_CLIENTS];
+	struct gpud_job job[GPUD_JOBS];
+	unsigned nr_jobs;
+	uint64_t life, next_peer;
+	int end;			/* exit status; -1: go on */
+	union gpumsg msg;
+};
+
+/* ---- worker.c -------------------------------------------------------------------------------------- */
+
+/* The worker's life.  @beat_fd: a byte is written at least once a second.  Return: exit status. */
+int gpud_worker(const struct gpud_options *opts, int listen_fd, int beat_fd);
+
+/* The loop ends with this status after this round. */
+void gpud_end(struct gpud *g, int status);
+
+/* ---- clients.c ------------------------------------------------------------------------------------- */
+
+void clients_init(struct gpud *g);
+void clients_accept(struct gpud *g);
+/* Messages of one, until there are none; or its end. */
+void clients_serve(struct gpud *g, struct gpud_client *c);
+struct gpud_buffer *clients_find(struct gpud *g, uint64_t token);
+/* A copy of it has landed: what waited for that? */
+void clients_landed(struct gpud *g, struct gpud_client *c);
+
+/* ---- jobs.c ---------------------------------------------------------------------------------------- */
+
+/* Connect to the daemon.  Return: 0, -errno. */
+int jobs_link(struct gpud *g);
+/* What the daemon wants.  Return: number taken, -errno: the daemon is gone. */
+int jobs_take(struct gpud *g);
+/* What has landed, and what should have by now.  Return: number. */
+unsigned jobs_poll(struct gpud *g);
+void jobs_fini(struct gpud *g);
+
+#endif

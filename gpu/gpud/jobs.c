@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * jobs.c - copies: from the daemon's link, pinned, onto the client's stream, and back when they have landed
+ *
+ *   take      check against buffer and block; pin every block in our own pin file, all or none
+ *   submit    on the client's stream; one that fails stops the job, and what is on the stream lands first
+ *   landed    pins end, the daemon is told; only then may anybody believe the bytes, or evict the source
+ *
+ * A copy past its deadline is not waited for, for the driver may hang for ever: everybody is told, and the
+ * process ends.  Its pins end with it, when the kernel has taken the device from it.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "gpu/gpud/gpud.h"
+#include "ipc/sock.h"
+#include "kvshm/base/clock.h"
+#include "kvshm/base/log.h"
+
+#define CONNECT_MS 1000
+#define EXTENTS_NS 2000000000ull
+
+int jobs_link(struct gpud *g)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLRDHUP, .data.ptr = &g->link_fd };
+	union gpumsg m = { 0 };
+	size_t len;
+	int ret;
+
+	g->link_fd = sock_connect(g->opts->link_socket, CONNECT_MS);
+	if (g->link_fd < 0)
+		return g->link_fd;
+	len = gpumsg_begin(&m, GPUMSG_LINK, 0);
+	m.link.abi = KVSHM_ABI;
+	m.link.pid = getpid();
+	ret = sock_send(g->link_fd, &m, len, NULL, 0);
+	if (!ret && epoll_ctl(g->epoll_fd, EPOLL_CTL_ADD, g->link_fd, &ev) < 0)
+		ret = -errno;
+	return ret;
+}
+
+/* ---- the end of a job ------------------------------------------------------------------------------- */
+
+static void say_done(struct gpud *g, uint64_t number, int32_t res)
+{
+	union gpumsg m = { 0 };
+	size_t len = gpumsg_begin(&m, GPUMSG_DONE, 0);
+	int ret;
+
+	m.done.job = number;
+	m.done.res = res;
+	ret = sock_send(g->link_fd, &m, len, NULL, 0);
+	/* a daemon that reads nothing for so long hangs or is dead: its successor knows nothing of the job */
+	if (ret < 0)
+		gpud_end(g, 0);
+}
+
+static void drop_pins(struct gpud *g, struct gpud_job *j)
+{
+	while (j->nr_pins)
+		attach_unpin(&g->attach, &j->block[--j->nr_pins]);
+}
+
+/* Nothing of it is under way. */
+static void finish(struct gpud *g, struct gpud_job *j)
+{
+	for (uint32_t i = 0; i < j->nr_pins; i++)
+		j->buffer[i]->nr_jobs--;
+	drop_pins(g, j);
+	say_done(g, j->number, j->res);
+	j->number = 0;
+	g->nr_jobs--;
+	j->client->nr_jobs--;
+	clients_landed(g, j->client);
+}
+
+/* ---- taking one ------------------------------------------------------------------------------------- */
+
+static int find_buffers(struct gpud *g, struct gpud_job *j, const struct gpumsg_job *m)
+{
+	uint64_t end;
+
+	for (uint32_t i = 0; i < m->nr; i++) {
+		struct gpud_buffer *b = clients_find(g, m->rec[i].buffer);
+
+		if (!b || (j->client && b->client != j->client))
+			return -ENOENT;
+		if (__builtin_add_overflow(m->rec[i].buffer_off, m->rec[i].len, &end) || end > gpu_import_len(b->import))
+			return -ERANGE;
+		j->buffer[i] = b;
+		j->client = b->client;
+	}
+	return 0;
+}
+
+/* All or none. */
+static int pin_blocks(struct gpud *g, struct gpud_job *j, const struct gpumsg_job *m)
+{
+	const uint64_t deadline = clock_ns() + EXTENTS_NS;
+	uint64_t end;
+	int ret = 0;
+
+	for (uint32_t i = 0; i < m->nr && !ret; i++) {
+		const struct kvshm_stage_rec *r = &m->rec[i];
+
+		ret = attach_pin(&g->attach, m->ns, r->block, deadline, &j->block[i]);
+		if (ret < 0)
+			break;
+		j->nr_pins++;
+		end = (uint64_t)r->off + r->len;
+		ret = end > j->block[i].length ? -ERANGE : 0;
+	}
+	if (ret < 0)
+		drop_pins(g, j);
+	return ret;
+}
+
+/* Return: 0 with the event behind it all; -errno: some of it may be on the stream, with the event behind. */
+static int submit(struct gpud_job *j, const struct gpumsg_job *m)
+{
+	struct gpu_stream *s = &j->client->stream;
+	int ret = 0, err;
+
+	for (uint32_t i = 0; i < m->nr && !ret; i++) {
+		const struct gpu_copy c = {
+			.dst = gpu_import_addr(j->buffer[i]->import) + m->rec[i].buffer_off,
+			.src = (uintptr_t)j->block[i].ptr + m->rec[i].off,
+			.len = m->rec[i].len,
+		};
+
+		ret = gpu_stream_copy(s, GPU_H2D, &c);
+	}
+	err = gpu_event_record(&j->landed, s);
+	return ret ? ret : err;
+}
+
+static struct gpud_job *free_job(struct gpud *g)
+{
+	for (unsigned i = 0; i < GPUD_JOBS; i++)
+		if (!g->job[i].number)
+			return &g->job[i];
+	return NULL;
+}
+
+/* Return: 0 under way; -errno: nothing of it is. */
+static int begin(struct gpud *g, struct gpud_job *j, const struct gpumsg_job *m)
+{
+	int ret = m->op == KVSHM_OP_STAGE_IN ? 0 : -EOPNOTSUPP;
+
+	if (!ret)
+		ret = find_buffers(g, j, m);
+	if (!ret && !j->landed.ctx)
+		ret = gpu_event_open(&g->ctx, GPU_EVENT_PLAIN, &j->landed);
+	return ret ? ret : pin_blocks(g, j, m);
+}
+
+static void run(struct gpud *g, const struct gpumsg_job *m)
+{
+	struct gpud_job *j = free_job(g);
+	int ret;
+
+	if (!j) {
+		say_done(g, m->job, -EBUSY);
+		return;
+	}
+	j->client = NULL;
+	j->nr_pins = 0;
+	ret = begin(g, j, m);
+	if (ret < 0) {
+		say_done(g, m->job, ret == -ENOTRECOVERABLE ? -EIO : ret);
+		if (ret == -ENOTRECOVERABLE)
+			gpud_end(g, 70);
+		return;
+	}
+	j->number = m->job;
+	j->deadline_ns = clock_ns() + g->opts->deadline_ns;
+	g->nr_jobs++;
+	j->client->nr_jobs++;
+	for (uint32_t i = 0; i < m->nr; i++)
+		j->buffer[i]->nr_jobs++;
+	ret = submit(j, m);
+	j->res = ret ? ret : (int32_t)m->nr;
+	if (ret == -ENOTRECOVERABLE)
+		gpud_end(g, 70);
+}
+
+int jobs_take(struct gpud *g)
+{
+	int nr = 0, len;
+
+	for (;;) {
+		len = sock_recv_max(g->link_fd, &g->msg, sizeof(g->msg), NULL, 0, NULL);
+		if (len == -EAGAIN)
+			return nr;
+		if (len <= 0)
+			return len ? len : -ECONNRESET;
+		if (gpumsg_check(&g->msg, (size_t)len) != GPUMSG_JOB)
+			return -EBADMSG;
+		run(g, &g->msg.job);
+		nr++;
+	}
+}
+
+/* ---- landing ---------------------------------------------------------------------------------------- */
+
+/* The device is lost, or does not answer: nobody waits for what is under way, and nothing of it is touched. */
+static void give_up(struct gpud *g, int status, int32_t res, const char *why)
+{
+	log_err("%s, %u copies given up; the worker ends", why, g->nr_jobs);
+	for (unsigned i = 0; i < GPUD_JOBS; i++)
+		if (g->job[i].number)
+			say_done(g, g->job[i].number, res);
+	gpud_end(g, status);
+}
+
+unsigned jobs_poll(struct gpud *g)
+{
+	uint64_t now = clock_ns();
+	unsigned nr = 0;
+	int ret;
+
+	for (unsigned i = 0; i < GPUD_JOBS && g->nr_jobs && g->end < 0; i++) {
+		struct gpud_job *j = &g->job[i];
+
+		if (!j->number)
+			continue;
+		ret = gpu_event_poll(&j->landed);
+		if (ret < 0) {
+			give_up(g, 70, -EIO, ret == -ENOTRECOVERABLE ? "the device's context is lost" : strerror(-ret));
+		} else if (ret > 0) {
+			finish(g, j);
+			nr++;
+		} else if (now >= j->deadline_ns) {
+			give_up(g, 75, -ETIMEDOUT, "a copy hangs");
+		}
+	}
+	return nr;
+}
+
+void jobs_fini(struct gpud *g)
+{
+	for (unsigned i = 0; i < GPUD_JOBS; i++)
+		if (g->job[i].landed.ctx)
+			gpu_event_close(&g->job[i].landed);
+	if (g->link_fd >= 0)
+		close(g->link_fd);
+}

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The link to kvshm-gpud: jobs go out, results come back. */
+#include "kvshm/daemon/gpulink.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ipc/sock.h"
+#include "kvshm/base/clock.h"
+#include "kvshm/base/compiler.h"
+#include "kvshm/base/log.h"
+#include "kvshm/daemon/daemon.h"
+#include "kvshm/daemon/server.h"
+#include "kvshm/daemon/writer.h"
+
+#define BACKLOG 4
+#define LOOK_NS 10000u /* while jobs are out and the writer is busy with others */
+#define DONES_A_LOOK 64u
+
+/* ---- main ---------------------------------------------------------------------------------------- */
+
+int gpulink_listen(struct daemon *d)
+{
+	char path[PATH_MAX];
+	int ret = gpumsg_path(d->inst.socket, GPUMSG_LINK_SOCKET, path, sizeof(path));
+
+	if (ret == 0)
+		ret = sock_listen(path, 0600, BACKLOG);
+	d->link_fd = ret;
+	return ret < 0 ? ret : 0;
+}
+
+void gpulink_unlisten(struct daemon *d)
+{
+	char path[PATH_MAX];
+
+	if (d->link_fd >= 0 && !gpumsg_path(d->inst.socket, GPUMSG_LINK_SOCKET, path, sizeof(path)))
+		unlink(path);
+}
+
+void gpulink_accept(struct daemon *d)
+{
+	struct peer p;
+	int fd;
+
+	while ((fd = accept4(d->link_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+		if (peer_read(fd, &p) < 0) {
+			close(fd);
+			continue;
+		}
+		if (p.pidfd >= 0)
+			close(p.pidfd);
+		if (p.uid != geteuid() && p.uid != 0) {
+			log_limited(LOG_LEVEL_WARN, "uid %u is not kvshm-gpud, connection closed", (unsigned)p.uid);
+			close(fd);
+			continue;
+		}
+		mailbox_send(&d->to_writer, LANE_MAIN, MAIL_LINK, NULL, (uint32_t)fd);
+	}
+}
+
+/* ---- jobs ---------------------------------------------------------------------------------------- */
+
+void gpulink_init(struct gpulink *l)
+{
+	memset(l, 0, sizeof(*l));
+	l->fd = -1;
+	l->next = 1;
+}
+
+void gpulink_fini(struct gpulink *l)
+{
+	if (l->fd >= 0)
+		close(l->fd);
+}
+
+static void end_job(struct writer *w, struct gpujob *j, int res)
+{
+	struct gpulink *l = &w->link;
+	struct session *s = j->s;
+	const struct kvshm_cqe cqe = { .user_data = j->user_data, .op = j->op, .res = res };
+
+	if (res < 0)
+		l->nr_failed++;
+	else
+		l->nr_done++;
+	if (s) {
+		s->q.owed--;
+		s->q.nr_gpujobs--;
+		writer_complete(w, s, &cqe, w->now_ns > j->stamp_ns && j->stamp_ns ? w->now_ns - j->stamp_ns : 0);
+	}
+	*j = (struct gpujob){ 0 };
+	l->nr_jobs--;
+}
+
+static void hang_up(struct writer *w, const char *why)
+{
+	struct gpulink *l = &w->link;
+
+	if (l->fd < 0)
+		return;
+	log_warn("kvshm-gpud %s, %u copies failed; host memory is served as before", why, l->nr_jobs);
+	epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, l->fd, NULL);
+	close(l->fd);
+	l->fd = -1;
+	for (unsigned i = 0; i < GPULINK_JOBS; i++)
+		if (l->job[i].number)
+			end_job(w, &l->job[i], -ECONNRESET);
+}
+
+void gpulink_take(struct writer *w, int fd)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLRDHUP };
+	struct gpulink *l = &w->link;
+
+	hang_up(w, "was replaced by another");
+	if (epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0) {
+		log_warn("kvshm-gpud is not listened to: %m");
+		close(fd);
+		return;
+	}
+	l->fd = fd;
+	l->nr_links++;
+	log_info("kvshm-gpud is here");
+}
+
+/* Jobs are numbered on and on; the table is entered by the number. */
+static struct gpujob *free_job(struct gpulink *l)
+{
+	for (unsigned i = 0; i < GPULINK_JOBS; i++, l->next++)
+		if (!l->job[l->next % GPULINK_JOBS].number)
+			return &l->job[l->next % GPULINK_JOBS];
+	return NULL;
+}
+
+int gpulink_submit(struct writer *w, struct session *s, const struct kvshm_sqe *sqe, const struct kvshm_stage_rec *rec)
+{
+	struct gpulink *l = &w->link;
+	struct gpujob *j;
+	size_t len;
+	int ret;
+
+	if (l->fd < 0)
+		return -ENOTCONN;
+	j = s->q.nr_gpujobs < GPULINK_JOBS_A_SESSION ? free_job(l) : NULL;
+	if (!j)
+		return -EBUSY;
+	len = gpumsg_begin(&l->msg, GPUMSG_JOB, sqe->nr);
+	l->msg.job.job = l->next;
+	l->msg.job.op = sqe->op;
+	l->msg.job.ns = sqe->ns;
+	l->msg.job.nr = sqe->nr;
+	memcpy(l->msg.job.rec, rec, sqe->nr * sizeof(*rec));
+	ret = sock_send(l->fd, &l->msg, len, NULL, 0);
+	if (ret == -EAGAIN)
+		return ret;
+	if (ret < 0) {
+		hang_up(w, "has gone");
+		return -ENOTCONN;
+	}
+	*j = (struct gpujob){ .number = l->next++, .s = s, .user_data = sqe->user_data, .stamp_ns = sqe->stamp_ns,
+			      .since_ns = w->now_ns, .op = sqe->op };
+	l->nr_jobs++;
+	s->q.owed++;
+	s->q.nr_gpujobs++;
+	return 0;
+}
+
+void gpulink_forget(struct gpulink *l, const struct session *s)
+{
+	for (unsigned i = 0; i < GPULINK_JOBS && l->nr_jobs; i++)
+		if (l->job[i].s == s)
+			l->job[i].s = NULL;
+}
+
+/* ---- what comes back ----------------------------------------------------------------------------- */
+
+/* Return: 1, 0 nothing there, -errno. */
+static int take_one(struct writer *w)
+{
+	struct gpulink *l = &w->link;
+	struct gpujob *j;
+	int len = sock_recv_max(l->fd, &l->msg, sizeof(l->msg), NULL, 0, NULL);
+
+	if (len == -EAGAIN)
+		return 0;
+	if (len <= 0)
+		return len ? len : -ECONNRESET;
+	switch (gpumsg_check(&l->msg, (size_t)len)) {
+	case GPUMSG_LINK:
+		return 1;
+	case GPUMSG_DONE:
+		j = &l->job[l->msg.done.job % GPULINK_JOBS];
+		if (!l->msg.done.job || j->number != l->msg.done.job)
+			return -EBADMSG;
+		end_job(w, j, l->msg.done.res);
+		return 1;
+	default:
+		return -EBADMSG;
+	}
+}
+
+bool gpulink_poll(struct writer *w)
+{
+	struct gpulink *l = &w->link;
+	unsigned nr = 0;
+	int ret = 1;
+
+	if (l->fd < 0 || w->now_ns - l->look_ns < LOOK_NS)
+		return false;
+	l->look_ns = w->now_ns;
+	while (nr < DONES_A_LOOK && (ret = take_one(w)) > 0)
+		nr++;
+	if (ret < 0)
+		hang_up(w, ret == -EBADMSG ? "speaks another language" : "has gone");
+	w->is_busy |= nr > 0;
+	return nr > 0;
+}
+
+void gpulink_tick(struct writer *w)
+{
+	struct gpulink *l = &w->link;
+
+	for (unsigned i = 0; i < GPULINK_JOBS && l->nr_jobs; i++)
+		if (l->job[i].number && w->now_ns - l->job[i].since_ns > GPULINK_ANSWER_NS) {
+			hang_up(w, "does not answer");
+			return;
+		}
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * gpulink.h - the link to kvshm-gpud: jobs go out, results come back
+ *
+ * kvshm-gpud connects to a socket that only the daemon's own user may use; main hands the connection to
+ * the writer, which sends without waiting and never waits for an answer.  A link that is gone, or that owes
+ * an answer for too long, ends all of its jobs with an error, and nothing else of the daemon depends on it.
+ * A session that ends takes its jobs' completions with it; the copies themselves are protected by pins
+ * of kvshm-gpud's own.
+ */
+#ifndef KVSHM_DAEMON_GPULINK_H
+#define KVSHM_DAEMON_GPULINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ipc/gpumsg.h"
+
+struct daemon;
+struct session;
+struct writer;
+
+#define GPULINK_JOBS 512u		/* under way, of all sessions */
+#define GPULINK_JOBS_A_SESSION 64u
+#define GPULINK_ANSWER_NS 60000000000ull /* kvshm-gpud gives up long before, or is killed by its keeper */
+
+struct gpujob {
+	uint64_t number;		/* 0: free */
+	struct session *s;		/* NULL: it ended meanwhile */
+	uint64_t user_data, stamp_ns, since_ns;
+	uint8_t op;
+};
+
+struct gpulink {			/* the writer's */
+	int fd;				/* -1: no kvshm-gpud */
+	uint64_t next;			/* number of the next job */
+	unsigned nr_jobs;
+	uint64_t look_ns;		/* last look at the socket */
+	struct gpujob job[GPULINK_JOBS];
+	uint64_t nr_links, nr_done, nr_failed; /* since start */
+	union gpumsg msg;		/* being sent or taken */
+};
+
+/* ---- main ---------------------------------------------------------------------------------------- */
+
+/* Open the listening socket beside that of the clients.  Return: 0, -errno: there is none. */
+int gpulink_listen(struct daemon *d);
+/* Take its name away again. */
+void gpulink_unlisten(struct daemon *d);
+/* Take the connections that wait; others than our own user's are closed. */
+void gpulink_accept(struct daemon *d);
+
+/* ---- the writer ---------------------------------------------------------------------------------- */
+
+void gpulink_init(struct gpulink *l);
+void gpulink_fini(struct gpulink *l);
+
+/* A connection from main; of a kvshm-gpud that came back, its forerunner's is given up. */
+void gpulink_take(struct writer *w, int fd);
+
+/**
+ * gpulink_submit() - send a checked entry on
+ * It completes later by itself.  Return: 0; -ENOTCONN no kvshm-gpud; -EBUSY too many under way; -EAGAIN it
+ * does not read fast enough.
+ */
+int gpulink_submit(struct writer *w, struct session *s, const struct kvshm_sqe *sqe, const struct kvshm_stage_rec *rec);
+
+/* What has come back.  Return: true if there was something. */
+bool gpulink_poll(struct writer *w);
+
+/* Its completions are wanted by nobody any more. */
+void gpulink_forget(struct gpulink *l, const struct session *s);
+
+/* Once a second: does the link owe an answer for too long? */
+void gpulink_tick(struct writer *w);
+
+#endif

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fake driver in this process, and a kvshm-gpud over it in others; neither needs a GPU."""
+import ctypes
+import os
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+
+from daemonlib import ABI, BUILD, MAGIC
+
+LIBCUDA = os.path.abspath(os.path.join(BUILD, "fake/libcuda.so.1"))
+GPUD = os.path.join(BUILD, "kvshm-gpud")
+HELLO, WELCOME, REGISTER, BUFFER, DETACH, DETACHED = range(64, 70)
+IPC, VMM = 1, 2
+GRANULARITY = 2 << 20
+# struct fake_counters of gpu/cuda_fake.h
+COUNTERS = ("calls", "copies_h2d", "copies_d2h", "copies_d2d", "bytes_h2d", "bytes_d2h", "bytes_d2d", "landed_h2d",
+            "landed_d2h", "landed_d2d", "copies_2d", "rows_2d", "batches", "batched", "launches", "pageable",
+            "registered_bytes", "registered", "imports", "streams", "events", "allocations", "misuses")
+
+
+class FakeCuda:
+    """Device memory of this process, as an engine has it."""
+
+    def __init__(self):
+        self.lib = ctypes.CDLL(LIBCUDA)
+        self("cuInit", 2000, ctypes.c_uint(0))
+        context = ctypes.c_void_p()
+        self("cuDevicePrimaryCtxRetain", 7000, ctypes.byref(context), ctypes.c_int(0))
+        self("cuCtxPushCurrent", 4000, context)
+
+    def __call__(self, name, version, *args):
+        entry = ctypes.c_void_p()
+        if self.lib.cuGetProcAddress(name.encode(), ctypes.byref(entry), 13000, ctypes.c_uint64(0)):
+            raise RuntimeError(name + " is missing")
+        error = ctypes.CFUNCTYPE(ctypes.c_int)(entry.value)(*args)
+        if error:
+            raise RuntimeError(f"{name}: {error}")
+
+    def alloc(self, length):
+        address = ctypes.c_uint64()
+        self("cuMemAlloc", 3020, ctypes.byref(address), ctypes.c_size_t(length))
+        ctypes.memset(address.value, 0xEE, length)
+        return address.value
+
+    def free(self, address):
+        self("cuMemFree", 3020, ctypes.c_uint64(address))
+
+    def piece(self, address, length, off=0):
+        """struct gpu_piece of a part of an allocation."""
+        handle = ctypes.create_string_buffer(64)
+        self("cuIpcGetMemHandle", 4010, handle, ctypes.c_uint64(address))
+        whole = ctypes.c_size_t()
+        self("cuMemGetAddressRange", 3020, None, ctypes.byref(whole), ctypes.c_uint64(address))
+        return struct.pack("<II16sQQQQ64s", IPC, 0, bytes([0xFA] * 15 + [0]), address, whole.value, off, length, handle.raw)
+
+    def alloc_vmm(self, nr):
+        """Expandable memory in nr pieces: its address, pieces and descriptors."""
+        address = ctypes.c_uint64()
+        self("cuMemAddressReserve", 10020, ctypes.byref(address), ctypes.c_size_t(nr * GRANULARITY), ctypes.c_size_t(0),
+             ctypes.c_uint64(0), ctypes.c_uint64(0))
+        prop = struct.pack("<iiiiQ8x", 1, 1, 1, 0, 0)
+        pieces, fds = b"", []
+        for i in range(nr):
+            handle, fd = ctypes.c_uint64(), ctypes.c_int()
+            at = address.value + i * GRANULARITY
+            self("cuMemCreate", 10020, ctypes.byref(handle), ctypes.c_size_t(GRANULARITY), prop, ctypes.c_uint64(0))
+            self("cuMemMap", 10020, ctypes.c_uint64(at), ctypes.c_size_t(GRANULARITY), ctypes.c_size_t(0), handle,
+                 ctypes.c_uint64(0))
+            self("cuMemExportToShareableHandle", 10020, ctypes.byref(fd), handle, ctypes.c_int(1), ctypes.c_uint64(0))
+            self("cuMemRelease", 10020, handle)
+            pieces += struct.pack("<II16sQQQQ64x", VMM, 0, bytes([0xFA] * 15 + [0]), at, GRANULARITY, 0, GRANULARITY)
+            fds.append(fd.value)
+        return address.value, pieces, fds
+
+    @staticmethod
+    def read(address, length):
+        return ctypes.string_at(address, length)
+
+
+class Gpud:
+    """A kvshm-gpud beside a daemon of daemonlib."""
+
+    def __init__(self, daemon, script="", *options):
+        self.dir = tempfile.mkdtemp(prefix="kvshm-test.")
+        self.path = os.path.join(os.path.dirname(daemon.socket), "gpud.sock")
+        self.stats = os.path.join(self.dir, "counters")
+        self.log = open(os.path.join(self.dir, "log"), "w+")
+        self.process = subprocess.Popen(
+            [GPUD, "--socket", daemon.socket, "--libcuda", LIBCUDA, *options], stderr=self.log,
+            env=dict(os.environ, FAKE_CUDA_SCRIPT=script, FAKE_CUDA_STATS=self.stats))
+        self.wait("ready:")
+
+    def said(self):
+        with open(self.log.name) as f:
+            return f.read()
+
+    def wait(self, text, nr=1, seconds=20):
+        """Until it has said so that many times."""
+        deadline = time.monotonic() + seconds
+        while self.said().count(text) < nr:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{text}: not {nr} times in: {self.said()}")
+            time.sleep(0.01)
+
+    def counters(self):
+        with open(self.stats, "rb") as f:
+            return dict(zip(COUNTERS, struct.unpack_from(f"<{len(COUNTERS)}Q", f.read())))
+
+    def until(self, seconds=5, **wanted):
+        """The counters, once they are as wanted."""
+        deadline = time.monotonic() + seconds
+        while True:
+            now = self.counters()
+            if all(now[k] == v for k, v in wanted.items()):
+                return now
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not {wanted}: {now}\n{self.said()}")
+            time.sleep(0.005)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(timeout=20)
+        self.log.close()
+        for name in os.listdir(self.dir):
+            os.unlink(os.path.join(self.dir, name))
+        os.rmdir(self.dir)
+        return status
+
+
+class Engine:
+    """A client's connection to kvshm-gpud."""
+
+    def __init__(self, gpud, pid=None):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.sock.settimeout(10)
+        self.sock.connect(gpud.path)
+        self.send(HELLO, struct.pack("<Ii", ABI, os.getpid() if pid is None else pid))
+        kind, body = self.receive()
+        assert kind == WELCOME, kind
+        _, self.worker, self.life = struct.unpack_from("<IiQ", body)
+
+    def send(self, kind, body, fds=()):
+        data = struct.pack("<IHH", MAGIC, kind, 8 + len(body)) + body
+        if fds:
+            socket.send_fds(self.sock, [data], fds)
+        else:
+            self.sock.send(data)
+
+    def receive(self):
+        try:
+            data = self.sock.recv(32768)
+        except ConnectionResetError:
+            data = b""
+        return (struct.unpack_from("<H", data, 4)[0], data[8:]) if data else (0, b"")
+
+    def register(self, address, pieces, fds=()):
+        """Token and error."""
+        self.send(REGISTER, struct.pack("<QII", address, len(pieces) // 120, 0) + pieces, fds)
+        kind, body = self.receive()
+        assert kind == BUFFER, kind
+        told, token, _, error = struct.unpack_from("<QQQi", body)
+        assert told == address
+        return token, error
+
+    def detach(self, address):
+        self.send(DETACH, struct.pack("<QQQiI", address, 0, 0, 0, 0))
+
+    def detached(self):
+        """Error of the answer."""
+        kind, body = self.receive()
+        assert kind == DETACHED, kind
+        return struct.unpack_from("<QQQi", body)[3]
+
+    def is_hung_up(self):
+        return self.receive()[0] == 0
+
+    def close(self):
+        self.sock.close()

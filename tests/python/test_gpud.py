@@ -1,0 +1,380 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""kvshm-gpud with a real daemon and the fake driver: copies on request of the queue pair, and every way to fail.
+
+Whatever happens to the device, to kvshm-gpud or to a client, the daemon serves host memory as before, no pin
+ends before its copy has landed, and no byte that was told to be there is wrong.
+"""
+import mmap
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+import unittest
+
+from daemonlib import EXTENTS, EXTENT_FDS, Daemon, close_all, plain, receive
+from gpulib import GPUD, GRANULARITY, Engine, FakeCuda, Gpud
+from queuelib import COMMIT, DROP, GRANT, LOOSE, NOP, STAGE_IN, Session, key, record
+
+BLOCK = 256 << 10
+SLOW = "h2d=1e6"                # a block takes a quarter of a second
+NOTCONN, NOENT, EINVAL, ERANGE, STALE, EXIST, ADDRINUSE, TIMEDOUT, EIO, RESET = 107, 2, 22, 34, 116, 17, 98, 110, 5, 104
+
+
+class Client(Session):
+    """Puts blocks in place and asks for copies of them."""
+
+    def __init__(self, daemon):
+        super().__init__(daemon)
+        self.ns = self.attach_ns(b"gpud", BLOCK)
+        assert self.ns >= 0, self.ns
+        self.directory = mmap.mmap(self.fds[0], os.fstat(self.fds[0]).st_size, prot=mmap.PROT_READ)
+        self.extent_off, self.desc_off = struct.unpack_from("<QQ", self.directory, 80)
+        self.extents = []
+
+    def extent(self, offset):
+        """Mapping and base of the extent that an arena offset lies in."""
+        for base, length, mapping in self.extents:
+            if base <= offset < base + length:
+                return mapping, base
+        first = len(self.extents)
+        self.sock.send(plain(EXTENTS, arg=first))
+        kind, _, fds = receive(self.sock)
+        assert kind == EXTENT_FDS and fds, kind
+        for i, fd in enumerate(fds):
+            base, length = struct.unpack_from("<QQ", self.directory, self.extent_off + 64 * (first + i))
+            self.extents.append((base, length, mmap.mmap(fd, length)))
+        close_all(fds)
+        return self.extent(offset)
+
+    def desc(self, block):
+        """State word and arena offset."""
+        state, = struct.unpack_from("<Q", self.directory, self.desc_off + 64 * block)
+        page, = struct.unpack_from("<I", self.directory, self.desc_off + 64 * block + 48)
+        return state, page * 4096
+
+    def put(self, number, data):
+        """One loose block; its reference."""
+        runs = self.call(GRANT, ns=self.ns, nr=1)[3]
+        block = runs[0][0]
+        state, offset = self.desc(block)
+        mapping, base = self.extent(offset)
+        mapping[offset - base:offset - base + len(data)] = data
+        ref = block, state >> 32
+        self.args(record(number, len(data), ref))
+        done = self.call(COMMIT, flags=LOOSE, ns=self.ns, nr=1, length=64)
+        assert done[1] == 1, done
+        return ref
+
+    def ask(self, token, refs, user_data=0, buffer_off=0, off=0, length=BLOCK):
+        """A copy of each block, one behind the other."""
+        self.args(b"".join(struct.pack("<IIIIQQQ", *ref, off, length, token, buffer_off + i * length, 0)
+                           for i, ref in enumerate(refs)), off=4096)
+        self.push(STAGE_IN, ns=self.ns, nr=len(refs), user_data=user_data, off=4096, length=40 * len(refs))
+
+    def drop(self, number):
+        return self.call(DROP, ns=self.ns, key=key(number))[1]
+
+    def leave(self):
+        for _, _, mapping in self.extents:
+            mapping.close()
+        self.directory.close()
+        super().leave()
+
+
+def content(number):
+    return bytes((number * 31 + i * 7) & 0xFF for i in range(256)) * (BLOCK // 256)
+
+
+class Base(unittest.TestCase):
+    script, options = "", ()
+
+    @classmethod
+    def setUpClass(cls):
+        cls.cuda = FakeCuda()
+
+    def setUp(self):
+        self.daemon = Daemon("--set", "clients.max=16")
+        self.gpud = Gpud(self.daemon, self.script, *self.options)
+        self.c = Client(self.daemon)
+        self.engine = Engine(self.gpud)
+        self.device = self.cuda.alloc(16 * BLOCK)
+        self.token, error = self.engine.register(self.device, self.cuda.piece(self.device, 16 * BLOCK))
+        self.assertEqual(error, 0)
+
+    def tearDown(self):
+        self.assertEqual(self.c.call(NOP)[1], 0, "host memory is not served")
+        self.c.leave()
+        self.engine.close()
+        self.assertEqual(self.gpud.stop(), 0)
+        self.assertEqual(self.daemon.stop(), 0, "the daemon did not end well")
+        self.cuda.free(self.device)
+
+    def landed(self, number, at=0):
+        self.assertEqual(self.cuda.read(self.device + at * BLOCK, BLOCK), content(number), f"block {number}")
+
+
+class Copies(Base):
+    def test_blocks_land_whole_and_are_told(self):
+        refs = [self.c.put(i, content(i)) for i in range(4)]
+        self.gpud.until(registered=1)
+        self.c.ask(self.token, refs, user_data=9)
+        self.assertEqual(self.c.pop()[:3], (9, 4, STAGE_IN))
+        for i in range(4):
+            self.landed(i, i)
+        n = self.gpud.until(landed_h2d=4)
+        self.assertEqual((n["bytes_h2d"], n["pageable"], n["misuses"]), (4 * BLOCK, 0, 0))
+
+    def test_a_part_of_a_block_to_a_part_of_a_buffer(self):
+        ref = self.c.put(1, content(1))
+        self.c.ask(self.token, [ref], off=4096, length=8192, buffer_off=12345)
+        self.assertEqual(self.c.pop()[1], 1)
+        self.assertEqual(self.cuda.read(self.device + 12344, 8194), b"\xee" + content(1)[4096:12288] + b"\xee")
+
+    def test_memory_of_expandable_segments_by_descriptor(self):
+        address, pieces, fds = self.cuda.alloc_vmm(3)
+        token, error = self.engine.register(address, pieces, fds)
+        close_all(fds)
+        self.assertEqual(error, 0)
+        refs = [self.c.put(i, content(i)) for i in range(3)]
+        # across the seam of two pieces
+        self.c.ask(token, refs, buffer_off=GRANULARITY - BLOCK // 2)
+        self.assertEqual(self.c.pop()[1], 3)
+        for i in range(3):
+            self.assertEqual(self.cuda.read(address + GRANULARITY - BLOCK // 2 + i * BLOCK, BLOCK), content(i))
+
+    def test_what_is_wrong_is_refused_and_copies_nothing(self):
+        ref = self.c.put(1, content(1))
+        other = self.c.attach_ns(b"other", BLOCK)
+        for what, error in (
+                (dict(token=self.token ^ 1), NOENT), (dict(buffer_off=15 * BLOCK + 1), ERANGE),
+                (dict(off=1), ERANGE), (dict(refs=[(ref[0], ref[1] + 1)]), STALE), (dict(refs=[(ref[0] + 7, 0)]), STALE),
+                (dict(refs=[(0, 0)]), EINVAL), (dict(refs=[(1 << 30, 0)]), EINVAL), (dict(length=0), EINVAL),
+                (dict(token=0), EINVAL), (dict(buffer_off=(1 << 64) - 1), ERANGE)):
+            args = dict(dict(token=self.token, refs=[ref]), **what)
+            self.c.ask(**args)
+            self.assertEqual(self.c.pop()[1], -error, what)
+        self.c.args(struct.pack("<IIIIQQQ", *ref, 0, BLOCK, self.token, 0, 1), off=4096)
+        self.assertEqual(self.c.call(STAGE_IN, ns=self.c.ns, nr=1, off=4096, length=40)[1], -EINVAL, "reserved")
+        self.c.args(struct.pack("<IIIIQQQ", *ref, 0, BLOCK, self.token, 0, 0), off=4096)
+        self.assertEqual(self.c.call(STAGE_IN, ns=other, nr=1, off=4096, length=40)[1], -EINVAL, "another namespace")
+        # one bad record among good ones: none of them
+        self.c.ask(self.token, [ref, (ref[0], ref[1] + 1)])
+        self.assertEqual(self.c.pop()[1], -STALE)
+        self.assertEqual(self.gpud.counters()["copies_h2d"], 0)
+        self.assertEqual(self.cuda.read(self.device, 16 * BLOCK), b"\xee" * (16 * BLOCK))
+
+    def test_a_buffer_is_registered_once_and_not_by_its_own_pid(self):
+        piece = self.cuda.piece(self.device, 16 * BLOCK)
+        self.assertEqual(self.engine.register(self.device, piece), (0, -EXIST))
+        part = self.cuda.piece(self.device, BLOCK, off=BLOCK)
+        self.assertEqual(self.engine.register(self.device + BLOCK, part)[1], 0)
+        self.assertEqual(self.gpud.counters()["imports"], 1, "an allocation is opened once")
+        same = Engine(self.gpud, pid=self.engine.worker)
+        self.assertEqual(same.register(self.device, piece), (0, -ADDRINUSE))
+        same.close()
+        self.assertIn("the same PID", self.gpud.said())
+
+    def test_detach_closes_and_only_then_tells(self):
+        self.engine.detach(self.device)
+        self.assertEqual(self.engine.detached(), 0)
+        self.assertEqual(self.gpud.counters()["imports"], 0)
+        self.c.ask(self.token, [self.c.put(1, content(1))])
+        self.assertEqual(self.c.pop()[1], -NOENT)
+        self.engine.detach(self.device)
+        self.assertEqual(self.engine.detached(), -NOENT)
+
+    def test_a_client_that_speaks_nonsense_is_hung_up_on(self):
+        for kind, body, fds in ((64, b"\0" * 8, ()), (66, b"\0" * 16, ()), (71, b"\0" * 32, ()), (99, b"", ()),
+                                (68, b"\0" * 32, (0,)), (66, b"\0" * 8 + b"\1\0\0\0" + b"\0" * 4 + b"\0" * 120, (0, 0))):
+            bad = Engine(self.gpud)
+            bad.send(kind, body, fds)
+            self.assertTrue(bad.is_hung_up(), kind)
+            bad.close()
+        self.c.ask(self.token, [self.c.put(1, content(1))])
+        self.assertEqual(self.c.pop()[1], 1)
+
+
+class SlowCopies(Base):
+    script = SLOW
+
+    def test_detach_waits_for_what_is_under_way(self):
+        ref = self.c.put(1, content(1))
+        self.c.ask(self.token, [ref])
+        self.gpud.until(copies_h2d=1)
+        start = time.monotonic()
+        self.engine.detach(self.device)
+        self.assertEqual(self.engine.detached(), 0)
+        self.assertGreater(time.monotonic() - start, 0.1)
+        self.assertEqual(self.gpud.counters()["landed_h2d"], 1)
+        self.assertEqual(self.gpud.counters()["misuses"], 0)
+        self.assertEqual(self.c.pop()[1], 1)
+        self.landed(1)
+
+    def test_a_block_dropped_under_a_copy_stays_until_it_has_landed(self):
+        ref = self.c.put(1, content(1))
+        state, offset = self.c.desc(ref[0])
+        self.c.ask(self.token, [ref])
+        self.gpud.until(copies_h2d=1)
+        self.assertEqual(self.c.drop(1), 1)
+        # other blocks are put meanwhile, as many as may be out: none of them gets the place
+        places = []
+        for i in range(2, 12):
+            places.append(self.c.desc(self.c.put(i, b"\0" * BLOCK)[0])[1])
+        self.assertEqual(self.gpud.counters()["landed_h2d"], 0, "it was too slow to show anything")
+        self.assertNotIn(offset, places)
+        self.assertEqual(self.c.pop()[1], 1)
+        self.landed(1)
+
+    def test_a_killed_client_takes_no_memory_from_under_its_copies(self):
+        code = ("import sys, time; sys.path.insert(0, sys.argv[1]);"
+                "from test_gpud import *; daemon = type('D', (), dict(socket=sys.argv[2], connect=Daemon.connect))();"
+                "gpud = type('G', (), dict(path=sys.argv[3]));"
+                "cuda = FakeCuda(); c = Client(daemon); e = Engine(gpud); at = cuda.alloc(4 * BLOCK);"
+                "token, _ = e.register(at, cuda.piece(at, 4 * BLOCK));"
+                "c.ask(token, [c.put(50 + i, content(50 + i)) for i in range(4)]);"
+                "print('asked', flush=True); time.sleep(60)")
+        child = subprocess.Popen([sys.executable, "-c", code, os.path.dirname(os.path.abspath(__file__)),
+                                  self.daemon.socket, self.gpud.path], stdout=subprocess.PIPE, text=True)
+        self.assertEqual(child.stdout.readline(), "asked\n")
+        self.gpud.until(imports=2, copies_h2d=4)
+        child.kill()
+        child.wait()
+        child.stdout.close()
+        self.gpud.wait("copies of it land first")
+        self.assertEqual(self.gpud.counters()["imports"], 2, "closed under a copy")
+        n = self.gpud.until(imports=1, landed_h2d=4)
+        self.assertEqual(n["misuses"], 0)
+        self.c.ask(self.token, [self.c.put(1, content(1))])
+        self.assertEqual(self.c.pop()[1], 1)
+        self.landed(1)
+
+    def test_a_killed_worker_fails_its_copies_and_another_starts(self):
+        ref = self.c.put(1, content(1))
+        self.c.ask(self.token, [ref], user_data=3)
+        self.gpud.until(copies_h2d=1)
+        os.kill(self.engine.worker, signal.SIGKILL)
+        self.assertEqual(self.c.pop()[:2], (3, -RESET))
+        self.assertTrue(self.engine.is_hung_up())
+        self.gpud.wait("ready:", 2)
+        self.assertIn("ended by signal 9", self.gpud.said())
+        again = Engine(self.gpud)
+        self.assertNotEqual(again.life, self.engine.life)
+        self.c.ask(self.token, [ref])
+        self.assertEqual(self.c.pop()[1], -NOENT, "a token of another life")
+        token, error = again.register(self.device, self.cuda.piece(self.device, 16 * BLOCK))
+        self.assertEqual(error, 0)
+        self.c.ask(token, [ref])
+        self.assertEqual(self.c.pop()[1], 1)
+        self.landed(1)
+        again.close()
+
+
+class Failures(Base):
+    """The script is that of every worker: each fails as the first one did."""
+    options = ("--deadline", "300")
+
+    def fails(self, error, status):
+        ref = self.c.put(1, content(1))
+        start = time.monotonic()
+        self.c.ask(self.token, [ref])
+        self.assertEqual(self.c.pop()[1], -error)
+        self.gpud.wait(f"ended with status {status}")
+        self.gpud.wait("ready:", 2)
+        self.assertLess(time.monotonic() - start, 10)
+        self.assertEqual(self.c.call(NOP)[1], 0)
+        self.assertEqual(self.c.drop(1), 1)
+
+
+class Hang(Failures):
+    script = "hang=1"
+
+    def test_a_hung_copy_ends_at_its_deadline(self):
+        self.fails(TIMEDOUT, 75)
+        self.assertIn("a copy hangs", self.gpud.said())
+
+
+class Sticky(Failures):
+    script = "land=1:700"
+
+    def test_a_lost_context_ends_the_worker(self):
+        self.fails(EIO, 70)
+        self.assertIn("context is lost", self.gpud.said())
+
+
+class Ecc(Failures):
+    script = "land=1:214"
+
+    def test_an_uncorrectable_memory_error_ends_the_worker(self):
+        self.fails(EIO, 70)
+
+
+class Refusal(Base):
+    script = "fail=cuMemcpyHtoDAsync:3:2"
+
+    def test_a_copy_that_is_refused_fails_its_entry_after_the_others_have_landed(self):
+        refs = [self.c.put(i, content(i)) for i in range(4)]
+        self.c.ask(self.token, refs)
+        self.assertEqual(self.c.pop()[1], -12)
+        self.assertEqual(self.gpud.counters()["landed_h2d"], 2)
+        self.c.ask(self.token, refs)
+        self.assertEqual(self.c.pop()[1], 4)
+        for i in range(4):
+            self.landed(i, i)
+
+
+class Unpinned(Base):
+    script = "fail=cuMemHostRegister:0:2"
+
+    def test_an_arena_that_cannot_be_pinned_is_copied_all_the_same(self):
+        self.c.ask(self.token, [self.c.put(1, content(1))])
+        self.assertEqual(self.c.pop()[1], 1)
+        self.landed(1)
+        self.assertEqual(self.gpud.counters()["pageable"], 1)
+
+
+class Alone(unittest.TestCase):
+    def test_without_kvshm_gpud_the_entry_is_refused(self):
+        daemon = Daemon()
+        c = Client(daemon)
+        c.ask(1, [c.put(1, content(1))])
+        self.assertEqual(c.pop()[1], -NOTCONN)
+        c.leave()
+        self.assertEqual(daemon.stop(), 0)
+
+    def test_without_a_driver_it_tries_again_later_each_time(self):
+        daemon = Daemon()
+        run = subprocess.Popen(["timeout", "2", GPUD, "--socket", daemon.socket, "--libcuda",
+                                "/nowhere/libcuda.so.1"], stderr=subprocess.PIPE, text=True)
+        said = run.communicate(timeout=30)[1]
+        self.assertIn("no driver", said)
+        self.assertIn("another starts in 100 ms", said)
+        self.assertIn("another starts in 400 ms", said)
+        self.assertLess(said.count("no driver"), 8)
+        self.assertEqual(daemon.stop(), 0)
+
+    def test_a_daemon_that_comes_back_is_served_again(self):
+        daemon = Daemon()
+        gpud = Gpud(daemon)
+        daemon.kill()
+        gpud.wait("another starts")
+        daemon.start()
+        gpud.wait("ready:", 2)
+        cuda, c, engine = FakeCuda(), Client(daemon), Engine(gpud)
+        at = cuda.alloc(BLOCK)
+        token, error = engine.register(at, cuda.piece(at, BLOCK))
+        self.assertEqual(error, 0)
+        c.ask(token, [c.put(1, content(1))])
+        self.assertEqual(c.pop()[1], 1)
+        self.assertEqual(cuda.read(at, BLOCK), content(1))
+        c.leave()
+        engine.close()
+        self.assertEqual(gpud.stop(), 0)
+        self.assertEqual(daemon.stop(), 0)
+        cuda.free(at)
+
+
+if __name__ == "__main__":
+    unittest.main()
