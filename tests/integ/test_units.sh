@@ -10,7 +10,7 @@ mkdir -p "$units"
 cp utils/dist/systemd/*.socket utils/dist/systemd/*.mount "$units"
 # where verify finds the programs
 for f in utils/dist/systemd/*.service; do
-	sed "s|/usr/sbin/kvshmd|$(realpath "$KVSHM_BUILD")/kvshmd|; s|/usr/bin/kvshm |$(realpath "$KVSHM_BUILD")/kvshm |" "$f" > "$units/${f##*/}"
+	sed "s|/usr/sbin/|$(realpath "$KVSHM_BUILD")/|; s|/usr/bin/kvshm |$(realpath "$KVSHM_BUILD")/kvshm |" "$f" > "$units/${f##*/}"
 done
 
 check() { # SENTENCE COMMAND...
@@ -25,7 +25,7 @@ check() { # SENTENCE COMMAND...
 	fi
 }
 
-for unit in kvshm-events@main.service kvshm-exporter.service kvshmd@main.service kvshmd@main.socket 'run-kvshm\x2dhuge.mount' 'run-kvshm\x2dpins-main.mount'; do
+for unit in kvshm-events@main.service kvshm-exporter.service kvshm-gpud@main.service kvshmd@main.service kvshmd@main.socket 'run-kvshm\x2dhuge.mount' 'run-kvshm\x2dpins-main.mount'; do
 	check "$unit is understood" env SYSTEMD_UNIT_PATH="$units:" systemd-analyze --man=no verify "$unit"
 done
 for f in "$units"/*.service; do

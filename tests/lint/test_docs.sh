@@ -81,6 +81,7 @@ one_page() {	# one_page PAGE PROGRAM [COMMAND]
 		one_page "$man/kvshm-$command.1" "$bin/kvshm" "$command"
 	done < "$work/commands"
 	one_page "$man/kvshmd.8" "$bin/kvshmd"
+	one_page "$man/kvshm-gpud.8" "$bin/kvshm-gpud"
 	[ ! -x "$bin/kvshm-llama" ] || one_page "$man/kvshm-llama.1" "$bin/kvshm-llama"
 } > "$work/differs"
 report 'each option of a program is in its page, and no other' "$work/differs"
@@ -110,7 +111,7 @@ awk '/^\.Sh / { on = $2 == "SYNOPSIS" } on && /^\.Fn / { print $2 }' "$man/libkv
 { [ -s "$work/help" ] || echo 'no calls in kvshm.h'; differ libkvshm.3 "$work/page" "$work/help"; } > "$work/differs"
 report 'each call of kvshm.h is in libkvshm(3), and no other' "$work/differs"
 
-grep -rhoE 'getenv\("[A-Z_]+"\)|env_number\("[A-Z_]+"\)' --include='*.c' kvshm ipc utils | sed -E 's/.*"(.*)".*/\1/' | sort -u |
+grep -rhoE 'getenv\("[A-Z_]+"\)|env_number\("[A-Z_]+"\)' --include='*.c' kvshm ipc gpu utils | sed -E 's/.*"(.*)".*/\1/' | sort -u |
 	while read -r name; do
 		grep -qE "^\.(It )?Ev (.* )?$name( |\$)" "$man"/* || echo "$name is in no page"
 	done > "$work/differs"

@@ -98,8 +98,9 @@ inst-man = $(foreach s,1 3 5 7 8,$(if $(wildcard Documentation/man/*.$(s)),$(s))
 # kvshm-llama looks for libllama there, and libllama for its own libraries beside it; the model stays in build/.
 inst-llama = $(inst)/lib/kvshm/engines/ik_llama
 
-# the packages have it in sbin
-inst-kvshmd = $(if $(filter /usr,$(PREFIX)),/usr/sbin,$(PREFIX)/bin)/kvshmd
+# the packages have daemons in sbin
+inst-sbin = $(if $(filter /usr,$(PREFIX)),/usr/sbin,$(PREFIX)/bin)
+inst-kvshmd = $(inst-sbin)/kvshmd
 
 install: all
 	$(Q)install -d $(inst)/bin $(inst)/lib/pkgconfig $(inst)/include/kvshm
@@ -115,14 +116,14 @@ install: all
 	$(Q)install -m 644 utils/dist/grafana/kvshm.json $(inst)/share/kvshm/grafana
 	$(Q)install -m 644 utils/dist/prometheus/kvshm.rules.yml $(inst)/share/kvshm/prometheus
 	$(Q)install -d $(inst)/lib/systemd/system $(inst)/lib/sysusers.d $(inst)/lib/tmpfiles.d $(inst)/share/doc/kvshm/examples $(inst)/share/bash-completion/completions
-	$(Q)for u in utils/dist/systemd/*.service utils/dist/systemd/*.socket utils/dist/systemd/*.mount; do sed 's|/usr/sbin/kvshmd|$(inst-kvshmd)|; s|/usr/bin/kvshm |$(PREFIX)/bin/kvshm |' "$$u" > "$(inst)/lib/systemd/system/$${u##*/}"; done
+	$(Q)for u in utils/dist/systemd/*.service utils/dist/systemd/*.socket utils/dist/systemd/*.mount; do sed 's|/usr/sbin/|$(inst-sbin)/|; s|/usr/bin/kvshm |$(PREFIX)/bin/kvshm |' "$$u" > "$(inst)/lib/systemd/system/$${u##*/}"; done
 	$(Q)for p in kvshm kvshm-tools; do install -m 644 utils/dist/systemd/$$p.sysusers $(inst)/lib/sysusers.d/$$p.conf; done
 	$(Q)install -m 644 utils/dist/systemd/kvshm.tmpfiles $(inst)/lib/tmpfiles.d/kvshm.conf
 	$(Q)install -m 644 utils/dist/systemd/*.example $(inst)/share/doc/kvshm/examples
 	$(Q)install -m 644 utils/dist/containers/*.yaml $(inst)/share/doc/kvshm/examples
 	$(Q)install -m 644 utils/dist/systemd/main.conf $(inst)/share/kvshm
 	$(Q)install -m 644 utils/dist/completions/kvshm.bash $(inst)/share/bash-completion/completions/kvshm
-	$(Q)ln -sf kvshm $(inst)/share/bash-completion/completions/kvshmd
+	$(Q)for p in kvshmd kvshm-gpud; do ln -sf kvshm $(inst)/share/bash-completion/completions/$$p; done
 ifneq ($(llama-libs),)
 	$(Q)install -d $(inst-llama)/lib64 $(inst-llama)/ik_llama_cpp_python.libs
 	$(Q)install -m 644 $(llama-libs) $(inst-llama)/lib64

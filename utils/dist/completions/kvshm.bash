@@ -24,4 +24,4 @@ _kvshm()
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 	[ ${#COMPREPLY[@]} -gt 0 ] || mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 }
-complete -F _kvshm kvshm kvshmd kvshm-llama
+complete -F _kvshm kvshm kvshmd kvshm-gpud kvshm-llama

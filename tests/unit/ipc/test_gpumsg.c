@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ipc/gpumsg.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kvshm/base/rand.h"
+
+static size_t make(union gpumsg *m, enum gpumsg_type type, uint32_t nr)
+{
+	size_t len;
+
+	memset(m, 0, sizeof(*m));
+	len = gpumsg_begin(m, type, nr);
+	switch (type) {
+	case GPUMSG_HELLO:
+		m->hello.abi = KVSHM_ABI;
+		break;
+	case GPUMSG_WELCOME:
+		m->welcome.abi = KVSHM_ABI;
+		break;
+	case GPUMSG_LINK:
+		m->link.abi = KVSHM_ABI;
+		break;
+	case GPUMSG_REGISTER:
+		m->reg.nr = nr;
+		break;
+	case GPUMSG_JOB:
+		m->job.nr = nr;
+		break;
+	default:
+		break;
+	}
+	return len;
+}
+
+static uint32_t records(enum gpumsg_type type, uint32_t wanted)
+{
+	return type == GPUMSG_REGISTER || type == GPUMSG_JOB ? wanted : 0;
+}
+
+static void every_type_of_its_length_is_taken(void **state)
+{
+	union gpumsg m;
+
+	for (enum gpumsg_type t = GPUMSG_HELLO; t < GPUMSG_LAST; t++) {
+		size_t len = make(&m, t, records(t, 3));
+
+		assert_int_equal(gpumsg_check(&m, len), t);
+	}
+	assert_int_equal(gpumsg_check(&m, make(&m, GPUMSG_JOB, KVSHM_STAGE_MAX)), GPUMSG_JOB);
+	assert_int_equal(gpumsg_check(&m, make(&m, GPUMSG_REGISTER, GPUMSG_PIECES_MAX)), GPUMSG_REGISTER);
+}
+
+static void another_length_is_refused(void **state)
+{
+	union gpumsg m;
+
+	for (enum gpumsg_type t = GPUMSG_HELLO; t < GPUMSG_LAST; t++) {
+		size_t len = make(&m, t, records(t, 3));
+
+		for (int by = -1; by <= 1; by += 2) {
+			m.hdr.len = (uint16_t)(len + (size_t)by);
+			assert_int_equal(gpumsg_check(&m, len + (size_t)by), -EBADMSG);
+		}
+		m.hdr.len = (uint16_t)len;
+		assert_int_equal(gpumsg_check(&m, len - 1), -EBADMSG);
+		assert_int_equal(gpumsg_check(&m, 4), -EBADMSG);
+	}
+}
+
+static void too_many_records_or_none_are_refused(void **state)
+{
+	union gpumsg m;
+	size_t len;
+
+	len = make(&m, GPUMSG_JOB, 0);
+	assert_int_equal(gpumsg_check(&m, len), -EBADMSG);
+	len = make(&m, GPUMSG_JOB, 2);
+	m.job.nr = KVSHM_STAGE_MAX + 1;
+	assert_int_equal(gpumsg_check(&m, len), -EBADMSG);
+	len = make(&m, GPUMSG_REGISTER, 2);
+	m.reg.nr = UINT32_MAX;
+	assert_int_equal(gpumsg_check(&m, len), -EBADMSG);
+}
+
+static void another_type_or_magic_is_refused(void **state)
+{
+	union gpumsg m;
+	size_t len = make(&m, GPUMSG_DONE, 0);
+
+	m.hdr.type = GPUMSG_HELLO - 1;
+	assert_int_equal(gpumsg_check(&m, len), -EBADMSG);
+	m.hdr.type = GPUMSG_LAST;
+	assert_int_equal(gpumsg_check(&m, len), -EBADMSG);
+	m.hdr.type = GPUMSG_DONE;
+	m.hdr.magic ^= 1;
+	assert_int_equal(gpumsg_check(&m, len), -EBADMSG);
+}
+
+static void padding_that_is_not_zero_is_refused(void **state)
+{
+	union gpumsg m;
+	size_t len;
+
+	len = make(&m, GPUMSG_REGISTER, 1);
+	m.reg.resv = 1;
+	assert_int_equal(gpumsg_check(&m, len), -EBADMSG);
+	len = make(&m, GPUMSG_DETACH, 0);
+	m.buffer.token = 1;
+	assert_int_equal(gpumsg_check(&m, len), -EBADMSG);
+	len = make(&m, GPUMSG_DETACHED, 0);
+	m.buffer.error = 1;
+	assert_int_equal(gpumsg_check(&m, len), -EBADMSG);
+	len = make(&m, GPUMSG_DONE, 0);
+	m.done.resv = 1;
+	assert_int_equal(gpumsg_check(&m, len), -EBADMSG);
+}
+
+static void another_abi_is_told_apart(void **state)
+{
+	union gpumsg m;
+	size_t len = make(&m, GPUMSG_HELLO, 0);
+
+	m.hello.abi++;
+	assert_int_equal(gpumsg_check(&m, len), -EPROTONOSUPPORT);
+	len = make(&m, GPUMSG_LINK, 0);
+	m.link.abi++;
+	assert_int_equal(gpumsg_check(&m, len), -EPROTONOSUPPORT);
+}
+
+/* Whatever is taken has as many records as it says, all within its bytes. */
+static void random_messages_never_reach_beyond_their_bytes(void **state)
+{
+	static union gpumsg m;
+	uint64_t s = 7, words[8];
+
+	for (unsigned i = 0; i < 200000; i++) {
+		size_t len = rand_next(&s) % 512;
+		int type;
+
+		for (unsigned j = 0; j < 8; j++)
+			words[j] = rand_next(&s);
+		memcpy(&m, words, sizeof(words));
+		m.hdr.magic = KVSHM_MSG_MAGIC;
+		m.hdr.type = (uint16_t)(GPUMSG_HELLO + words[0] % (GPUMSG_LAST - GPUMSG_HELLO));
+		m.hdr.len = (uint16_t)len;
+		m.job.nr %= 16;
+		type = gpumsg_check(&m, len);
+		if (type == GPUMSG_JOB)
+			assert_int_equal(len, gpumsg_len(GPUMSG_JOB, m.job.nr));
+		else if (type == GPUMSG_REGISTER)
+			assert_int_equal(len, gpumsg_len(GPUMSG_REGISTER, m.reg.nr));
+		else if (type > 0)
+			assert_int_equal(len, gpumsg_len((enum gpumsg_type)type, 0));
+	}
+}
+
+static void sockets_lie_beside_the_daemons(void **state)
+{
+	char path[32];
+
+	assert_int_equal(gpumsg_path("/run/kvshm/main/kvshm.sock", GPUMSG_SOCKET, path, sizeof(path)), 0);
+	assert_string_equal(path, "/run/kvshm/main/gpud.sock");
+	assert_int_equal(gpumsg_path("kvshm.sock", GPUMSG_SOCKET, path, sizeof(path)), 0);
+	assert_string_equal(path, "gpud.sock");
+	assert_int_equal(gpumsg_path("/run/kvshm/main/kvshm.sock", GPUMSG_SOCKET, path, 25), -ENAMETOOLONG);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_type_of_its_length_is_taken),
+		cmocka_unit_test(another_length_is_refused),
+		cmocka_unit_test(too_many_records_or_none_are_refused),
+		cmocka_unit_test(another_type_or_magic_is_refused),
+		cmocka_unit_test(padding_that_is_not_zero_is_refused),
+		cmocka_unit_test(another_abi_is_told_apart),
+		cmocka_unit_test(random_messages_never_reach_beyond_their_bytes),
+		cmocka_unit_test(sockets_lie_beside_the_daemons),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
