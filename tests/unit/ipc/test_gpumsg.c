@@ -138,14 +138,16 @@ static void another_abi_is_told_apart(void **state)
 static void random_messages_never_reach_beyond_their_bytes(void **state)
 {
 	static union gpumsg m;
-	uint64_t s = 7, words[8];
+	uint64_t words[8];
+	struct rand s;
 
+	rand_init(&s, 7);
 	for (unsigned i = 0; i < 200000; i++) {
-		size_t len = rand_next(&s) % 512;
+		size_t len = rand_below(&s, 512);
 		int type;
 
 		for (unsigned j = 0; j < 8; j++)
-			words[j] = rand_next(&s);
+			words[j] = rand_u64(&s);
 		memcpy(&m, words, sizeof(words));
 		m.hdr.magic = KVSHM_MSG_MAGIC;
 		m.hdr.type = (uint16_t)(GPUMSG_HELLO + words[0] % (GPUMSG_LAST - GPUMSG_HELLO));
