@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include "kvshm/arena/block.h"
 #include "kvshm/base/atomic.h"
 #include "kvshm/base/clock.h"
+#include "kvshm/base/compiler.h"
 
 #define SPAN_MIN (16ull << 30)		/* least address space for the arena */
 #define CONNECT_MS 1000
@@ -140,36 +142,127 @@ static int pin_closed_too(struct attach *a, struct kvshm_block_ref ref, uint32_t
 	}
 }
 
-int attach_pin(struct attach *a, uint16_t ns, struct kvshm_block_ref ref, uint64_t deadline_ns, struct attach_block *ret)
+/* One of the words that we have, or another one.  Return: its number, -errno. */
+static int pin_get(struct attach *a, struct kvshm_block_ref ref)
 {
-	const struct kvshm_desc *d = &a->dir.desc[ref.id];
-	struct attach_block b;
-	uint64_t offset;
-	int err;
+	uint32_t free_at = a->nr_pins, slot;
+	int ret;
 
-	if (!ref.id || ref.id > a->dir.max_blocks)
-		return -ESTALE;
-	err = pin_closed_too(a, ref, &b.slot);
-	if (err < 0)
-		return err;
-	offset = block_offset(d);
-	b.length = READ_ONCE(d->length);
-	if (READ_ONCE(d->ns) != ns)
-		err = -EINVAL;
-	else if (!arena_contains(&a->arena, offset, b.length))
-		err = map_extents(a, deadline_ns);
-	if (!err && !arena_contains(&a->arena, offset, b.length))
-		err = -EIO;
-	if (err < 0) {
-		pin_drop(&a->pins, b.slot);
-		return err;
+	for (uint32_t i = 0; i < a->nr_pins; i++) {
+		struct attach_pin *p = &a->pin[i];
+
+		if (p->refs && p->ref.id == ref.id && p->ref.generation == ref.generation) {
+			p->refs++;
+			return (int)i;
+		}
+		free_at = p->refs ? free_at : i;
 	}
-	b.ptr = arena_ptr(&a->arena, offset);
-	*ret = b;
+	if (free_at == ATTACH_PINS)
+		return -ENOBUFS;
+	ret = pin_closed_too(a, ref, &slot);
+	if (ret < 0)
+		return ret;
+	a->pin[free_at] = (struct attach_pin){ .ref = ref, .slot = slot, .refs = 1 };
+	a->nr_pins = max_of(a->nr_pins, free_at + 1);
+	return (int)free_at;
+}
+
+void attach_unpin(struct attach *a, const uint16_t *pin, uint32_t nr)
+{
+	while (nr) {
+		struct attach_pin *p = &a->pin[pin[--nr]];
+
+		if (!--p->refs)
+			pin_drop(&a->pins, p->slot);
+	}
+	while (a->nr_pins && !a->pin[a->nr_pins - 1].refs)
+		a->nr_pins--;
+}
+
+/* ---- the blocks of a job ----------------------------------------------------------------------------- */
+
+struct wanted {				/* a record's block; the depth is a hint until it is known to be pinned */
+	struct kvshm_block_ref ref;
+	uint32_t depth;
+	bool is_covered;
+};
+
+static int by_depth(const void *x, const void *y)
+{
+	const struct wanted *a = x, *b = y;
+
+	return a->depth < b->depth ? 1 : a->depth > b->depth ? -1 : 0;
+}
+
+/* Those behind @w[0], which is pinned, that are itself or its ancestors: its links cannot change. */
+static void cover(const struct attach *a, struct wanted *w, uint32_t nr)
+{
+	const struct kvshm_desc *desc = a->dir.desc;
+	uint32_t id = w[0].ref.id, steps = 0;
+
+	for (uint32_t i = 0; i < nr && id; i++) {
+		while (id && READ_ONCE(desc[id].depth) > w[i].depth) {
+			id = READ_ONCE(desc[id].parent);
+			if (id > a->dir.max_blocks || ++steps > KVSHM_CHAIN_MAX)
+				return;
+		}
+		if (id && id == w[i].ref.id && state_generation(READ_ONCE(desc[id].state)) == w[i].ref.generation)
+			w[i].is_covered = true;
+	}
+}
+
+static int pin_wanted(struct attach *a, struct wanted *w, uint32_t nr, uint16_t *ret_pin, uint32_t *ret_nr_pins)
+{
+	int pin;
+
+	for (uint32_t i = 0; i < nr; i++) {
+		if (w[i].is_covered)
+			continue;
+		pin = pin_get(a, w[i].ref);
+		if (pin < 0)
+			return pin;
+		ret_pin[(*ret_nr_pins)++] = (uint16_t)pin;
+		cover(a, &w[i], nr - i);
+	}
 	return 0;
 }
 
-void attach_unpin(struct attach *a, const struct attach_block *b)
+static int place(struct attach *a, uint16_t ns, uint32_t id, uint64_t deadline_ns, struct attach_block *ret)
 {
-	pin_drop(&a->pins, b->slot);
+	const struct kvshm_desc *d = &a->dir.desc[id];
+	uint64_t offset = block_offset(d);
+	uint32_t length = READ_ONCE(d->length);
+	int err = READ_ONCE(d->ns) == ns ? 0 : -EINVAL;
+
+	if (!err && !arena_contains(&a->arena, offset, length))
+		err = map_extents(a, deadline_ns);
+	if (!err && !arena_contains(&a->arena, offset, length))
+		err = -EIO;
+	if (!err)
+		*ret = (struct attach_block){ .ptr = arena_ptr(&a->arena, offset), .length = length };
+	return err;
+}
+
+int attach_pin(struct attach *a, uint16_t ns, const struct kvshm_stage_rec *rec, uint32_t nr, uint64_t deadline_ns,
+	       struct attach_block *ret_block, uint16_t *ret_pin, uint32_t *ret_nr_pins)
+{
+	struct wanted w[KVSHM_STAGE_MAX];
+	uint32_t nr_pins = 0;
+	int ret;
+
+	for (uint32_t i = 0; i < nr; i++) {
+		if (!rec[i].block.id || rec[i].block.id > a->dir.max_blocks)
+			return -ESTALE;
+		w[i] = (struct wanted){ .ref = rec[i].block, .depth = READ_ONCE(a->dir.desc[rec[i].block.id].depth) };
+	}
+	qsort(w, nr, sizeof(*w), by_depth);
+	ret = pin_wanted(a, w, nr, ret_pin, &nr_pins);
+	for (uint32_t i = 0; i < nr && !ret; i++)
+		ret = place(a, ns, rec[i].block.id, deadline_ns, &ret_block[i]);
+	if (ret < 0) {
+		attach_unpin(a, ret_pin, nr_pins);
+		return ret;
+	}
+	*ret_nr_pins = nr_pins;
+	return 0;
 }

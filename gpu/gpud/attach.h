@@ -16,6 +16,13 @@
 #include "kvshm/arena/arena.h"
 #include "kvshm/pin/pin.h"
 
+#define ATTACH_PINS 4096u		/* held at once */
+
+struct attach_pin {			/* a pin word; jobs share those of one block */
+	struct kvshm_block_ref ref;
+	uint32_t slot, refs;		/* refs 0: free */
+};
+
 struct attach {
 	int sock, pin_fd, doorbell_fd;
 	bool is_trusted;		/* the arena is mapped read-write */
@@ -25,13 +32,14 @@ struct attach {
 	struct pin_table pins;
 	uint64_t *pin_map;
 	size_t pin_len;
+	struct attach_pin pin[ATTACH_PINS];
+	uint32_t nr_pins;		/* all in use lie below */
 };
 
-/* A block that is pinned. */
+/* Where a pinned block lies. */
 struct attach_block {
-	uint32_t slot;			/* of the pin */
-	uint32_t length;
 	const void *ptr;
+	uint32_t length;
 };
 
 /**
@@ -42,13 +50,18 @@ int attach_open(struct attach *a, const char *socket, uint64_t deadline_ns);
 void attach_close(struct attach *a);
 
 /**
- * attach_pin() - pin a block that somebody named, and say where it lies
- * @ns: namespace that it must belong to
+ * attach_pin() - pin the blocks that somebody named, and say where they lie
+ * @ns: namespace that they must belong to
+ * @rec: at most KVSHM_STAGE_MAX, of which .block is looked at
+ * @ret_block: of each record
+ * @ret_pin: numbers for attach_unpin(), @ret_nr_pins of them: a pin protects all ancestors, so the blocks of
+ * one chain have one pin
  * Asks the daemon for extents that have come since, @deadline_ns at most.
- * Return: 0; -ESTALE no longer, or never, such a block; -EINVAL another namespace's; -ENOBUFS past the
- * quota; -ETIMEDOUT.
+ * Return: 0; -errno with nothing pinned: -ESTALE no longer, or never, such a block; -EINVAL another
+ * namespace's; -ENOBUFS past the quota; -ETIMEDOUT.
  */
-int attach_pin(struct attach *a, uint16_t ns, struct kvshm_block_ref ref, uint64_t deadline_ns, struct attach_block *ret);
-void attach_unpin(struct attach *a, const struct attach_block *b);
+int attach_pin(struct attach *a, uint16_t ns, const struct kvshm_stage_rec *rec, uint32_t nr, uint64_t deadline_ns,
+	       struct attach_block *ret_block, uint16_t *ret_pin, uint32_t *ret_nr_pins);
+void attach_unpin(struct attach *a, const uint16_t *pin, uint32_t nr);
 
 #endif

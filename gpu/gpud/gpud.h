@@ -60,10 +60,10 @@ struct gpud_job {
 	struct gpud_client *client;
 	struct gpu_event landed;	/* kept open from use to use */
 	uint64_t deadline_ns;
-	uint32_t nr_pins;		/* one a record, as many buffers */
 	int32_t res;			/* once all that was submitted has landed */
-	struct gpud_buffer *buffer[KVSHM_STAGE_MAX];
-	struct attach_block block[KVSHM_STAGE_MAX];
+	uint32_t nr, nr_pins;		/* records */
+	struct gpud_buffer *buffer[KVSHM_STAGE_MAX];	/* of each */
+	uint16_t pin[KVSHM_STAGE_MAX];
 };
 
 struct gpud {
@@ -81,6 +81,9 @@ struct gpud {
 	uint64_t life, next_peer;
 	int end;			/* exit status; -1: go on */
 	union gpumsg msg;
+	struct attach_block block[KVSHM_STAGE_MAX];	/* of the job that is being submitted */
+	CUdeviceptr dst[KVSHM_STAGE_MAX], src[KVSHM_STAGE_MAX];
+	size_t len[KVSHM_STAGE_MAX];
 };
 
 /* ---- worker.c -------------------------------------------------------------------------------------- */

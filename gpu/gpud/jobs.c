@@ -57,18 +57,12 @@ static void say_done(struct gpud *g, uint64_t number, int32_t res)
 		gpud_end(g, 0);
 }
 
-static void drop_pins(struct gpud *g, struct gpud_job *j)
-{
-	while (j->nr_pins)
-		attach_unpin(&g->attach, &j->block[--j->nr_pins]);
-}
-
 /* Nothing of it is under way. */
 static void finish(struct gpud *g, struct gpud_job *j)
 {
-	for (uint32_t i = 0; i < j->nr_pins; i++)
+	for (uint32_t i = 0; i < j->nr; i++)
 		j->buffer[i]->nr_jobs--;
-	drop_pins(g, j);
+	attach_unpin(&g->attach, j->pin, j->nr_pins);
 	say_done(g, j->number, j->res);
 	j->number = 0;
 	g->nr_jobs--;
@@ -98,40 +92,40 @@ static int find_buffers(struct gpud *g, struct gpud_job *j, const struct gpumsg_
 /* All or none. */
 static int pin_blocks(struct gpud *g, struct gpud_job *j, const struct gpumsg_job *m)
 {
-	const uint64_t deadline = clock_ns() + EXTENTS_NS;
-	uint64_t end;
+	int ret = attach_pin(&g->attach, m->ns, m->rec, m->nr, clock_ns() + EXTENTS_NS, g->block, j->pin, &j->nr_pins);
+
+	if (ret < 0)
+		return ret;
+	for (uint32_t i = 0; i < m->nr && !ret; i++)
+		ret = (uint64_t)m->rec[i].off + m->rec[i].len > g->block[i].length ? -ERANGE : 0;
+	if (ret < 0)
+		attach_unpin(&g->attach, j->pin, j->nr_pins);
+	return ret;
+}
+
+static int copy_one_by_one(struct gpud *g, struct gpu_stream *s, uint32_t nr)
+{
 	int ret = 0;
 
-	for (uint32_t i = 0; i < m->nr && !ret; i++) {
-		const struct kvshm_stage_rec *r = &m->rec[i];
-
-		ret = attach_pin(&g->attach, m->ns, r->block, deadline, &j->block[i]);
-		if (ret < 0)
-			break;
-		j->nr_pins++;
-		end = (uint64_t)r->off + r->len;
-		ret = end > j->block[i].length ? -ERANGE : 0;
-	}
-	if (ret < 0)
-		drop_pins(g, j);
+	for (uint32_t i = 0; i < nr && !ret; i++)
+		ret = gpu_stream_copy(s, GPU_H2D, &(struct gpu_copy){ .dst = g->dst[i], .src = g->src[i], .len = g->len[i] });
 	return ret;
 }
 
 /* Return: 0 with the event behind it all; -errno: some of it may be on the stream, with the event behind. */
-static int submit(struct gpud_job *j, const struct gpumsg_job *m)
+static int submit(struct gpud *g, struct gpud_job *j, const struct gpumsg_job *m)
 {
 	struct gpu_stream *s = &j->client->stream;
-	int ret = 0, err;
+	int ret, err;
 
-	for (uint32_t i = 0; i < m->nr && !ret; i++) {
-		const struct gpu_copy c = {
-			.dst = gpu_import_addr(j->buffer[i]->import) + m->rec[i].buffer_off,
-			.src = (uintptr_t)j->block[i].ptr + m->rec[i].off,
-			.len = m->rec[i].len,
-		};
-
-		ret = gpu_stream_copy(s, GPU_H2D, &c);
+	for (uint32_t i = 0; i < m->nr; i++) {
+		g->dst[i] = gpu_import_addr(j->buffer[i]->import) + m->rec[i].buffer_off;
+		g->src[i] = (uintptr_t)g->block[i].ptr + m->rec[i].off;
+		g->len[i] = m->rec[i].len;
 	}
+	ret = m->nr > 1 ? gpu_stream_copy_batch(s, GPU_H2D, g->dst, g->src, g->len, m->nr) : -EOPNOTSUPP;
+	if (ret == -EOPNOTSUPP)
+		ret = copy_one_by_one(g, s, m->nr);
 	err = gpu_event_record(&j->landed, s);
 	return ret ? ret : err;
 }
@@ -166,7 +160,6 @@ static void run(struct gpud *g, const struct gpumsg_job *m)
 		return;
 	}
 	j->client = NULL;
-	j->nr_pins = 0;
 	ret = begin(g, j, m);
 	if (ret < 0) {
 		say_done(g, m->job, ret == -ENOTRECOVERABLE ? -EIO : ret);
@@ -175,12 +168,13 @@ static void run(struct gpud *g, const struct gpumsg_job *m)
 		return;
 	}
 	j->number = m->job;
+	j->nr = m->nr;
 	j->deadline_ns = clock_ns() + g->opts->deadline_ns;
 	g->nr_jobs++;
 	j->client->nr_jobs++;
 	for (uint32_t i = 0; i < m->nr; i++)
 		j->buffer[i]->nr_jobs++;
-	ret = submit(j, m);
+	ret = submit(g, j, m);
 	j->res = ret ? ret : (int32_t)m->nr;
 	if (ret == -ENOTRECOVERABLE)
 		gpud_end(g, 70);

@@ -89,7 +89,7 @@ struct attempt {			/* an attach in progress */
 
 /* ---- entries in flight (submit.c) ---------------------------------------------------------- */
 
-enum op_kind { OP_FREE, OP_COMMIT, OP_GRANT, OP_RETURN, OP_NS, OP_SYNC, OP_HINT };
+enum op_kind { OP_FREE, OP_COMMIT, OP_GRANT, OP_RETURN, OP_NS, OP_SYNC, OP_HINT, OP_STAGE };
 
 struct credit_pool;
 
@@ -97,10 +97,10 @@ struct op {
 	enum op_kind kind;
 	uint8_t opcode;
 	uint32_t life;			/* which use of this slot; comes back in the completion */
-	uint32_t nr;			/* blocks */
+	uint32_t nr;			/* blocks; STAGE: copies */
 	uint64_t bytes;			/* of credit */
 	uint32_t pin_slot;		/* COMMIT: keeps the parent until the completion */
-	uint32_t group;			/* COMMIT */
+	uint32_t group;			/* COMMIT, STAGE */
 	bool is_staged;			/* COMMIT */
 	uint32_t ns;			/* OP_NS */
 	struct credit_pool *pool;	/* GRANT */

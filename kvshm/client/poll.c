@@ -39,6 +39,18 @@ static void complete_commit(struct kvshm *k, struct op *op, const struct kvshm_c
 	group_drop(k, op->group);
 }
 
+static void complete_stage(struct kvshm *k, struct op *op, const struct kvshm_cqe *cqe)
+{
+	struct group *g = &k->flight->group[op->group];
+	uint32_t landed = cqe->res > 0 ? min_of((uint32_t)cqe->res, op->nr) : 0;
+
+	g->published += (int32_t)landed;
+	g->nr_dropped += op->nr - landed;
+	if (cqe->res < 0 && !g->error)
+		g->error = cqe->res;
+	group_drop(k, op->group);
+}
+
 static void complete(struct kvshm *k, const struct kvshm_cqe *cqe)
 {
 	struct flight *f = k->flight;
@@ -54,6 +66,9 @@ static void complete(struct kvshm *k, const struct kvshm_cqe *cqe)
 	switch (op->kind) {
 	case OP_COMMIT:
 		complete_commit(k, op, cqe);
+		break;
+	case OP_STAGE:
+		complete_stage(k, op, cqe);
 		break;
 	case OP_GRANT:
 		credit_complete(k, op, cqe);

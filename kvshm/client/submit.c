@@ -217,6 +217,8 @@ void flight_lose(struct kvshm *k)
 				pin_drop(&k->cur->pins, op->pin_slot);
 			client_count(k, KVSHM_CC_DROPPED_DEAD, op->nr);
 			f->is_lost = true;
+		} else if (op->kind == OP_STAGE) {
+			f->is_lost = true;
 		} else if (op->kind == OP_NS) {
 			ns_complete(k, op, -ECONNRESET);
 		}

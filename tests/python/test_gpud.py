@@ -127,7 +127,7 @@ class Copies(Base):
         for i in range(4):
             self.landed(i, i)
         n = self.gpud.until(landed_h2d=4)
-        self.assertEqual((n["bytes_h2d"], n["pageable"], n["misuses"]), (4 * BLOCK, 0, 0))
+        self.assertEqual((n["bytes_h2d"], n["pageable"], n["misuses"], n["batches"]), (4 * BLOCK, 0, 0, 1))
 
     def test_a_part_of_a_block_to_a_part_of_a_buffer(self):
         ref = self.c.put(1, content(1))
@@ -316,7 +316,7 @@ class Ecc(Failures):
 
 
 class Refusal(Base):
-    script = "fail=cuMemcpyHtoDAsync:3:2"
+    script = "missing=cuMemcpyBatchAsync;fail=cuMemcpyHtoDAsync:3:2"
 
     def test_a_copy_that_is_refused_fails_its_entry_after_the_others_have_landed(self):
         refs = [self.c.put(i, content(i)) for i in range(4)]
