@@ -13,7 +13,7 @@ from daemonlib import ABI, BUILD, MAGIC
 
 LIBCUDA = os.path.abspath(os.path.join(BUILD, "fake/libcuda.so.1"))
 GPUD = os.path.join(BUILD, "kvshm-gpud")
-HELLO, WELCOME, REGISTER, BUFFER, DETACH, DETACHED = range(64, 70)
+HELLO, WELCOME, REGISTER, BUFFER, DETACH, DETACHED, LINK, JOB, DONE = range(64, 73)
 IPC, VMM = 1, 2
 GRANULARITY = 2 << 20
 # struct fake_counters of gpu/cuda_fake.h

@@ -8,14 +8,15 @@ ends before its copy has landed, and no byte that was told to be there is wrong.
 import mmap
 import os
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import time
 import unittest
 
-from daemonlib import EXTENTS, EXTENT_FDS, Daemon, close_all, plain, receive
-from gpulib import GPUD, GRANULARITY, Engine, FakeCuda, Gpud
+from daemonlib import ABI, MAGIC, EXTENTS, EXTENT_FDS, Daemon, close_all, plain, receive
+from gpulib import DONE, GPUD, GRANULARITY, JOB, LINK, Engine, FakeCuda, Gpud
 from queuelib import COMMIT, DROP, GRANT, LOOSE, NOP, STAGE_IN, Session, key, record
 
 BLOCK = 256 << 10
@@ -69,11 +70,11 @@ class Client(Session):
         assert done[1] == 1, done
         return ref
 
-    def ask(self, token, refs, user_data=0, buffer_off=0, off=0, length=BLOCK):
-        """A copy of each block, one behind the other."""
+    def ask(self, token, refs, user_data=0, buffer_off=0, off=0, length=BLOCK, args_off=4096):
+        """A copy of each block, one behind the other; the arguments are the daemon's until the completion."""
         self.args(b"".join(struct.pack("<IIIIQQQ", *ref, off, length, token, buffer_off + i * length, 0)
-                           for i, ref in enumerate(refs)), off=4096)
-        self.push(STAGE_IN, ns=self.ns, nr=len(refs), user_data=user_data, off=4096, length=40 * len(refs))
+                           for i, ref in enumerate(refs)), off=args_off)
+        self.push(STAGE_IN, ns=self.ns, nr=len(refs), user_data=user_data, off=args_off, length=40 * len(refs))
 
     def drop(self, number):
         return self.call(DROP, ns=self.ns, key=key(number))[1]
@@ -276,6 +277,56 @@ class SlowCopies(Base):
         again.close()
 
 
+class Wedged(Base):
+    script, options = SLOW, ("--deadline", "300")
+
+    def test_a_worker_that_the_driver_holds_is_killed_by_its_keeper(self):
+        ref = self.c.put(1, content(1))
+        self.c.ask(self.token, [ref])
+        self.gpud.until(copies_h2d=1)
+        os.kill(self.engine.worker, signal.SIGSTOP)
+        # the cache is served meanwhile, and the block stays pinned by a process that is not dead
+        self.assertEqual(self.c.drop(1), 1)
+        self.c.put(2, content(2))
+        self.assertEqual(self.c.desc(ref[0])[0] & 0xF, QUARANTINED)
+        self.gpud.wait("hangs in the driver, it is killed")
+        self.assertEqual(self.c.pop(10)[1], -RESET)
+        self.gpud.wait("ready:", 2)
+        deadline = time.monotonic() + 5
+        while self.c.desc(ref[0])[0] & 0xF == QUARANTINED:
+            self.assertLess(time.monotonic(), deadline, "what the dead worker had pinned stays in quarantine")
+            time.sleep(0.01)
+
+
+class Kills(Base):
+    """Workers and clients die at any time; what was told to be there is right."""
+    script = "h2d=2e7"          # a block takes 13 ms
+
+    def test_workers_killed_in_mid_copy_leave_no_wrong_byte(self):
+        refs = [self.c.put(i, content(i)) for i in range(8)]
+        told = 0
+        for n in range(6):
+            self.c.ask(self.token, refs[:4], user_data=0)
+            self.c.ask(self.token, refs[4:], user_data=1, buffer_off=4 * BLOCK, args_off=8192)
+            time.sleep(0.02 * n)
+            os.kill(self.engine.worker, signal.SIGKILL)
+            for done in (self.c.pop(20), self.c.pop(20)):
+                self.assertIn(done[1], (4, -RESET), done)
+                if done[1] == 4:
+                    told += 1
+                    for i in range(4 * done[0], 4 * done[0] + 4):
+                        self.landed(i, i)
+            self.engine.close()
+            self.gpud.wait("ready:", n + 2, 30)
+            self.engine = Engine(self.gpud)
+            self.token, error = self.engine.register(self.device, self.cuda.piece(self.device, 16 * BLOCK))
+            self.assertEqual(error, 0)
+        self.assertTrue(0 < told < 12, f"{told} of 12 landed: nothing was killed in mid-copy")
+        for i in range(8):
+            self.assertEqual(self.c.drop(i), 1)
+            self.assertEqual(self.c.desc(refs[i][0])[0] & 0xF, 0, "a pin of a dead worker counts")
+
+
 class Failures(Base):
     """The script is that of every worker: each fails as the first one did."""
     options = ("--deadline", "300")
@@ -358,6 +409,63 @@ class Alone(unittest.TestCase):
         self.assertIn("another starts in 400 ms", said)
         self.assertLess(said.count("no driver"), 8)
         self.assertEqual(daemon.stop(), 0)
+
+    def test_a_link_that_speaks_nonsense_is_hung_up_on(self):
+        daemon = Daemon()
+        c = Client(daemon)
+        path = os.path.join(os.path.dirname(daemon.socket), "gpud.link")
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+        good = struct.pack("<IHHIi", MAGIC, LINK, 16, ABI, os.getpid())
+        for bad in (struct.pack("<IHHQiI", MAGIC, DONE, 24, 77, 1, 0), struct.pack("<IHHQiI", MAGIC, DONE, 24, 0, 1, 0),
+                    struct.pack("<IHH", MAGIC, DONE, 8), struct.pack("<IHHIi", MAGIC, LINK, 16, ABI + 1, 1), b"?",
+                    struct.pack("<IHHIi", MAGIC ^ 1, LINK, 16, ABI, 1)):
+            s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            s.settimeout(10)
+            s.connect(path)
+            s.send(good)
+            s.send(bad)
+            self.assertEqual(s.recv(1), b"", bad)
+            s.close()
+            self.assertEqual(c.call(NOP)[1], 0)
+        # one that takes a job and dies with it
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        s.settimeout(10)
+        s.connect(path)
+        s.send(good)
+        ref = c.put(1, content(1))
+        while True:
+            c.ask(1, [ref])
+            done = c.pop(0.5)
+            if done is None:
+                break
+            self.assertEqual(done[1], -NOTCONN)
+        job = s.recv(32768)
+        self.assertEqual(struct.unpack_from("<H", job, 4)[0], JOB)
+        s.close()
+        self.assertEqual(c.pop()[1], -RESET)
+        c.leave()
+        self.assertEqual(daemon.stop(), 0)
+
+    def test_a_session_that_ends_takes_its_completions_with_it(self):
+        daemon = Daemon()
+        gpud = Gpud(daemon, SLOW)
+        cuda, c, engine = FakeCuda(), Client(daemon), Engine(gpud)
+        at = cuda.alloc(BLOCK)
+        token = engine.register(at, cuda.piece(at, BLOCK))[0]
+        c.ask(token, [c.put(1, content(1))])
+        gpud.until(copies_h2d=1)
+        c.leave()
+        gpud.until(landed_h2d=1)
+        self.assertEqual(cuda.read(at, BLOCK), content(1))
+        other = Client(daemon)
+        other.ask(token, [other.put(2, content(2))])
+        self.assertEqual(other.pop()[1], 1)
+        self.assertEqual(cuda.read(at, BLOCK), content(2))
+        other.leave()
+        engine.close()
+        self.assertEqual(gpud.stop(), 0)
+        self.assertEqual(daemon.stop(), 0)
+        cuda.free(at)
 
     def test_a_daemon_that_comes_back_is_served_again(self):
         daemon = Daemon()
