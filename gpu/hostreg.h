@@ -64,8 +64,8 @@ int hostreg_wait(struct hostreg *h, uint64_t deadline_ns);
 
 /**
  * hostreg_destroy() - unpin all, after the copies from and to them have landed
- * @deadline_ns: how long the driver may take.  If it hangs, thread and registrations are left behind, and
- * the extents must stay mapped.
+ * @deadline_ns: how long the driver may take.  If it hangs, thread and registrations are left behind: extents and
+ * context must stay until the process ends.
  * NULL is let be.  Return: 0, -ETIMEDOUT.
  */
 int hostreg_destroy(struct hostreg *h, uint64_t deadline_ns);
