@@ -17,7 +17,7 @@ import unittest
 
 from daemonlib import ABI, MAGIC, EXTENTS, EXTENT_FDS, Daemon, close_all, plain, receive
 from gpulib import DONE, GPUD, GRANULARITY, JOB, LINK, Engine, FakeCuda, Gpud
-from queuelib import COMMIT, DROP, GRANT, LOOSE, NOP, STAGE_IN, Session, key, record
+from queuelib import ALL, COMMIT, DROP, GRANT, LOOSE, NOP, NOPARENT, STAGE_IN, Session, key, record
 
 BLOCK = 256 << 10
 SLOW = "h2d=5e5"                # a block takes half a second
@@ -57,18 +57,34 @@ class Client(Session):
         page, = struct.unpack_from("<I", self.directory, self.desc_off + 64 * block + 48)
         return state, page * 4096
 
-    def put(self, number, data):
-        """One loose block; its reference."""
-        runs = self.call(GRANT, ns=self.ns, nr=1)[3]
-        block = runs[0][0]
+    def fill(self, data):
+        """A granted block with these bytes in it; its reference."""
+        block = self.call(GRANT, ns=self.ns, nr=1)[3][0][0]
         state, offset = self.desc(block)
         mapping, base = self.extent(offset)
         mapping[offset - base:offset - base + len(data)] = data
-        ref = block, state >> 32
+        return block, state >> 32
+
+    def put(self, number, data):
+        """One loose block; its reference."""
+        ref = self.fill(data)
         self.args(record(number, len(data), ref))
         done = self.call(COMMIT, flags=LOOSE, ns=self.ns, nr=1, length=64)
         assert done[1] == 1, done
         return ref
+
+    def put_chain(self, numbers):
+        """Each the child of the one before it."""
+        refs = [self.fill(content(n)) for n in numbers]
+        self.args(b"".join(record(n, BLOCK, ref) for n, ref in zip(numbers, refs)))
+        done = self.call(COMMIT, flags=NOPARENT, ns=self.ns, nr=len(refs), length=64 * len(refs))
+        assert done[1] == len(refs), done
+        return refs
+
+    def states(self, refs):
+        """State of each, None where it has another life by now."""
+        words = [self.desc(block)[0] for block, _ in refs]
+        return [w & 0xF if w >> 32 == g else None for w, (_, g) in zip(words, refs)]
 
     def ask(self, token, refs, user_data=0, buffer_off=0, off=0, length=BLOCK, args_off=4096):
         """A copy of each block, one behind the other; the arguments are the daemon's until the completion."""
@@ -230,6 +246,26 @@ class SlowCopies(Base):
         self.landed(1)
         deadline = time.monotonic() + 5
         while self.c.desc(ref[0])[0] & 0xF == QUARANTINED:
+            self.assertLess(time.monotonic(), deadline, "it stays in quarantine")
+            time.sleep(0.01)
+
+    def test_a_pin_protects_a_chain_and_nothing_beside_it(self):
+        a, b = self.c.put_chain(range(10, 14)), self.c.put_chain(range(20, 23))
+        loose, other = self.c.put(30, content(30)), self.c.put(31, content(31))
+        self.c.ask(self.token, [a[0], loose, b[1], a[2], a[0]])
+        self.gpud.until(copies_h2d=5)
+        self.c.push(DROP, flags=ALL, ns=self.c.ns)
+        self.assertEqual(self.c.pop()[1:3], (9, DROP))
+        time.sleep(0.15)
+        states = self.c.states(a + b + [loose, other])
+        self.assertEqual(self.gpud.counters()["landed_h2d"], 0, "this was too slow to show anything")
+        # a[1] and b[0] are ancestors of what is copied; a[3], b[2] and the other one are nobody's
+        self.assertEqual(states, [QUARANTINED] * 3 + [None] + [QUARANTINED] * 2 + [None, QUARANTINED, None])
+        self.assertEqual(self.c.pop(10)[1:3], (5, STAGE_IN))
+        for at, number in enumerate((10, 30, 21, 12, 10)):
+            self.landed(number, at)
+        deadline = time.monotonic() + 5
+        while QUARANTINED in self.c.states(a + b + [loose]):
             self.assertLess(time.monotonic(), deadline, "it stays in quarantine")
             time.sleep(0.01)
 
