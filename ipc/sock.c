@@ -112,6 +112,11 @@ union control {				/* one SCM_RIGHTS message of the largest size */
 
 int sock_send(int fd, const void *msg, size_t len, const int *fds, unsigned nr)
 {
+	return len > KVSHM_MSG_MAX ? -EMSGSIZE : sock_send_long(fd, msg, len, fds, nr);
+}
+
+int sock_send_long(int fd, const void *msg, size_t len, const int *fds, unsigned nr)
+{
 	struct iovec iov = { .iov_base = (void *)msg, .iov_len = len };
 	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
 	union control ctl;
@@ -177,10 +182,10 @@ static bool header_is_valid(const void *buf, size_t len)
 
 int sock_recv(int fd, void *buf, int *fds, unsigned max_fds, unsigned *ret_nr)
 {
-	return sock_recv_max(fd, buf, KVSHM_MSG_MAX, fds, max_fds, ret_nr);
+	return sock_recv_long(fd, buf, KVSHM_MSG_MAX, fds, max_fds, ret_nr);
 }
 
-int sock_recv_max(int fd, void *buf, size_t max, int *fds, unsigned max_fds, unsigned *ret_nr)
+int sock_recv_long(int fd, void *buf, size_t max, int *fds, unsigned max_fds, unsigned *ret_nr)
 {
 	struct iovec iov = { .iov_base = buf, .iov_len = max };
 	struct msghdr mh;

@@ -21,9 +21,7 @@ int sock_listen(const char *path, mode_t mode, int backlog);
 /* Connect within @timeout_ms.  Return: descriptor (non-blocking, CLOEXEC), -errno. */
 int sock_connect(const char *path, unsigned timeout_ms);
 
-#define SOCK_MSG_MAX 32768u		/* of any message; those of a session are at most KVSHM_MSG_MAX */
-
-/* Send one message with @nr descriptors, never blocking.  Return: 0, -EAGAIN, -EPIPE, -errno. */
+/* Send one message of KVSHM_MSG_MAX bytes at most, with @nr descriptors, never blocking.  Return: 0, -EAGAIN, -EPIPE, -errno. */
 int sock_send(int fd, const void *msg, size_t len, const int *fds, unsigned nr);
 
 /**
@@ -33,8 +31,10 @@ int sock_send(int fd, const void *msg, size_t len, const int *fds, unsigned nr);
  */
 int sock_recv(int fd, void *buf, int *fds, unsigned max_fds, unsigned *ret_nr);
 
-/* The same for messages of at most @max bytes, which is @buf's size (both ends know the longest of theirs). */
-int sock_recv_max(int fd, void *buf, size_t max, int *fds, unsigned max_fds, unsigned *ret_nr);
+/* Longer messages, where both ends know of them: up to SOCK_MSG_MAX; @max is @buf's size. */
+#define SOCK_MSG_MAX 32768u
+int sock_send_long(int fd, const void *msg, size_t len, const int *fds, unsigned nr);
+int sock_recv_long(int fd, void *buf, size_t max, int *fds, unsigned max_fds, unsigned *ret_nr);
 
 /* Wait until readable or hung up.  Return: 1, 0 timeout, -errno. */
 int sock_wait(int fd, uint64_t deadline_ns);

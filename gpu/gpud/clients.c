@@ -257,7 +257,7 @@ void clients_serve(struct gpud *g, struct gpud_client *c)
 
 	while (c->fd >= 0 && ret >= 0) {
 		nr = 0;
-		len = sock_recv_max(c->fd, &g->msg, sizeof(g->msg), fds, KVSHM_MSG_MAX_FDS, &nr);
+		len = sock_recv_long(c->fd, &g->msg, sizeof(g->msg), fds, KVSHM_MSG_MAX_FDS, &nr);
 		if (len == -EAGAIN)
 			return;
 		ret = len <= 0 ? -EPIPE : on_message(g, c, (size_t)len, fds, nr);

@@ -185,7 +185,7 @@ int jobs_take(struct gpud *g)
 	int nr = 0, len;
 
 	for (;;) {
-		len = sock_recv_max(g->link_fd, &g->msg, sizeof(g->msg), NULL, 0, NULL);
+		len = sock_recv_long(g->link_fd, &g->msg, sizeof(g->msg), NULL, 0, NULL);
 		if (len == -EAGAIN)
 			return nr;
 		if (len <= 0)

@@ -45,13 +45,13 @@ struct kvshm_service {
 static int ask(struct kvshm_service *s, size_t len, const int *fds, unsigned nr_fds, enum gpumsg_type answer)
 {
 	const uint64_t deadline = clock_ns() + s->timeout_ns;
-	int n, ret = sock_send(s->sock, &s->msg, len, fds, nr_fds);
+	int n, ret = sock_send_long(s->sock, &s->msg, len, fds, nr_fds);
 
 	while (!ret) {
 		ret = sock_wait(s->sock, deadline);
 		if (ret <= 0)
 			return ret ? ret : -ETIMEDOUT;
-		n = sock_recv_max(s->sock, &s->msg, sizeof(s->msg), NULL, 0, NULL);
+		n = sock_recv_long(s->sock, &s->msg, sizeof(s->msg), NULL, 0, NULL);
 		if (n == 0)
 			return -ECONNRESET;
 		ret = n == -EAGAIN ? 0 : n;

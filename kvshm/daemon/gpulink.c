@@ -155,7 +155,7 @@ int gpulink_submit(struct writer *w, struct session *s, const struct kvshm_sqe *
 	l->msg.job.ns = sqe->ns;
 	l->msg.job.nr = sqe->nr;
 	memcpy(l->msg.job.rec, rec, sqe->nr * sizeof(*rec));
-	ret = sock_send(l->fd, &l->msg, len, NULL, 0);
+	ret = sock_send_long(l->fd, &l->msg, len, NULL, 0);
 	if (ret == -EAGAIN)
 		return ret;
 	if (ret < 0) {
@@ -184,7 +184,7 @@ static int take_one(struct writer *w)
 {
 	struct gpulink *l = &w->link;
 	struct gpujob *j;
-	int len = sock_recv_max(l->fd, &l->msg, sizeof(l->msg), NULL, 0, NULL);
+	int len = sock_recv_long(l->fd, &l->msg, sizeof(l->msg), NULL, 0, NULL);
 
 	if (len == -EAGAIN)
 		return 0;

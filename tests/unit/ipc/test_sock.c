@@ -188,6 +188,21 @@ static void recv_refuses_a_message_that_is_too_long(void **state)
 	assert_int_equal(sock_send(sk[0], big, sizeof(big), NULL, 0), -EMSGSIZE);
 }
 
+static void long_messages_pass_where_both_ends_know_of_them(void **state)
+{
+	static char out[SOCK_MSG_MAX + 1], in[SOCK_MSG_MAX];
+	struct kvshm_msg_hdr h = { KVSHM_MSG_MAGIC, KVSHM_MSG_WAKE, SOCK_MSG_MAX };
+
+	memcpy(out, &h, sizeof(h));
+	out[SOCK_MSG_MAX - 1] = 7;
+	assert_int_equal(sock_send_long(sk[0], out, SOCK_MSG_MAX, NULL, 0), 0);
+	assert_int_equal(sock_recv_long(sk[1], in, sizeof(in), NULL, 0, NULL), SOCK_MSG_MAX);
+	assert_int_equal(in[SOCK_MSG_MAX - 1], 7);
+	assert_int_equal(sock_send_long(sk[0], out, SOCK_MSG_MAX, NULL, 0), 0);
+	assert_int_equal(sock_recv_long(sk[1], in, 4096, NULL, 0, NULL), -EBADMSG);
+	assert_int_equal(sock_send_long(sk[0], out, SOCK_MSG_MAX + 1, NULL, 0), -EMSGSIZE);
+}
+
 static void recv_refuses_a_wrong_magic_and_closes(void **state)
 {
 	struct kvshm_msg_plain m = message();
@@ -352,6 +367,7 @@ int main(void)
 		S(recv_closes_unexpected_descriptors),
 		S(recv_closes_all_when_there_is_one_too_many),
 		S(recv_refuses_a_message_that_is_too_long),
+		S(long_messages_pass_where_both_ends_know_of_them),
 		S(recv_refuses_a_wrong_magic_and_closes),
 		S(recv_refuses_a_length_other_than_its_own),
 		S(recv_refuses_less_than_a_header),

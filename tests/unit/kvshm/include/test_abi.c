@@ -170,6 +170,13 @@ static void arguments_are_as_documented(void **state)
 	AT(kvshm_ns_args, block_tokens, 68);
 	AT(kvshm_ns_args, label, 72);
 	AT(kvshm_ns_args, resv, 104);
+	SIZE(kvshm_stage_rec, 40);
+	AT(kvshm_stage_rec, block, 0);
+	AT(kvshm_stage_rec, off, 8);
+	AT(kvshm_stage_rec, len, 12);
+	AT(kvshm_stage_rec, buffer, 16);
+	AT(kvshm_stage_rec, buffer_off, 24);
+	AT(kvshm_stage_rec, resv, 32);
 	SIZE(kvshm_hint_rec, 40);
 	AT(kvshm_hint_rec, block, 0);
 	AT(kvshm_hint_rec, kind, 8);
