@@ -25,6 +25,7 @@ static const struct result {
 	{ 200, ENOEXEC, "invalid kernel image" },
 	{ CUDA_ERROR_INVALID_CONTEXT, EINVAL, "invalid context" },
 	{ 205, ENOMEM, "mapping failed" },
+	{ 208, EEXIST, "already mapped" },
 	{ 209, ENOEXEC, "no kernel image for this device" },
 	{ CUDA_ERROR_ECC_UNCORRECTABLE, ENOTRECOVERABLE, "uncorrectable memory error" },
 	{ CUDA_ERROR_PEER_ACCESS_UNSUPPORTED, EOPNOTSUPP, "no peer access between these devices" },

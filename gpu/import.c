@@ -3,13 +3,14 @@
 #include "gpu/import.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "gpu/cuda_err.h"
 
-struct opened {				/* an IPC allocation of a peer, open once however many use it */
+struct opened {				/* an IPC allocation, open once however many buffers and peers name it */
 	struct opened *next;
 	uint64_t peer, alloc;
 	uint64_t addr, len;		/* here */
@@ -97,9 +98,20 @@ static int check_limits(const struct gpu_imports *t, uint64_t peer, uint64_t add
 
 /* ---- IPC ------------------------------------------------------------------------------------------ */
 
-static struct opened *opened_find(struct gpu_imports *t, uint64_t peer, uint64_t alloc)
+/* Two connections of one process may offer the same one. */
+static struct opened *opened_find(struct gpu_imports *t, const uint8_t *handle)
 {
 	struct opened *o = t->opened;
+
+	while (o && memcmp(o->handle, handle, sizeof(o->handle)))
+		o = o->next;
+	return o;
+}
+
+/* Is another allocation of that peer's open under the same address?  It freed one that we still hold. */
+static bool opened_is_old(const struct gpu_imports *t, uint64_t peer, uint64_t alloc)
+{
+	const struct opened *o = t->opened;
 
 	while (o && (o->peer != peer || o->alloc != alloc))
 		o = o->next;
@@ -152,13 +164,12 @@ static void opened_put(struct gpu_imports *t, struct opened *o)
 
 static int map_ipc(struct gpu_imports *t, struct gpu_import *b, const struct gpu_piece *p)
 {
-	struct opened *o = opened_find(t, b->peer, p->alloc);
+	struct opened *o = opened_find(t, p->handle);
 	int ret;
 
 	if (!cuda_has(t->ctx->cu, CUDA_F_IPC))
 		return -EOPNOTSUPP;
-	/* the same address, another allocation: the peer freed one that we still hold */
-	if (o && memcmp(o->handle, p->handle, sizeof(o->handle)))
+	if (!o && opened_is_old(t, b->peer, p->alloc))
 		return -EBUSY;
 	if (!o) {
 		ret = opened_new(t, b->peer, p, &o);

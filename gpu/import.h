@@ -2,8 +2,8 @@
 /*
  * import.h - device memory of another process: the receiver's half
  *
- * The driver wants one open per (peer, allocation), so a table counts who uses each; buffers of several
- * layers often share an allocation.  The driver also refuses, without a clear word, two processes with the same PID value (two
+ * The driver wants one open per allocation in a process, so a table counts who uses each; buffers of several
+ * layers often share one.  The driver also refuses, without a clear word, two processes with the same PID value (two
  * containers, 1 and 1), so that is refused here first.
  *
  * What a peer sends is checked here: lengths, offsets, kind.  A handle is opaque, and a forged one fails in the driver.
@@ -34,7 +34,7 @@ void gpu_imports_destroy(struct gpu_imports *t);
  * @addr_there: the range's address in the peer: names the buffer
  * @piece, @fd: the pieces in ascending order; fd[i] of a GPU_MEM_VMM piece, -1 else; the caller goes on owning them
  * A range of several IPC allocations cannot be contiguous here and is refused: offer each apart.
- * Return: 0; -EEXIST this peer has such a buffer; -EADDRINUSE equal PIDs; -EINVAL malformed; -ENOSPC a
+ * Return: 0; -EEXIST this peer has such a buffer; -EBUSY one that it freed is still open under that address; -EADDRINUSE equal PIDs; -EINVAL malformed; -ENOSPC a
  * limit; -ENODEV memory of another device; -errno of the driver.
  */
 int gpu_import_open(struct gpu_imports *t, uint64_t peer, pid_t pid_there, uint64_t addr_there,

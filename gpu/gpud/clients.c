@@ -15,7 +15,11 @@
 
 #include "gpu/gpud/gpud.h"
 #include "ipc/sock.h"
+#include "kvshm/base/clock.h"
 #include "kvshm/base/log.h"
+
+#define MESSAGES_A_TURN 16u		/* of one client, before the others and the copies have theirs */
+#define HELLO_NS 2000000000ull
 
 _Static_assert(sizeof(struct gpumsg_piece) == sizeof(struct gpu_piece), "a piece travels as it is");
 
@@ -67,6 +71,7 @@ static void buffer_close(struct gpud *g, struct gpud_buffer *b)
 	while (*at != b)
 		at = &(*at)->next;
 	*at = b->next;
+	c->nr_buffers--;
 	gpu_import_close(b->import);
 	say_buffer(g, c, GPUMSG_DETACHED, &(struct gpumsg_buffer){ .addr = b->addr_there });
 	free(b);
@@ -161,6 +166,8 @@ static int buffer_open(struct gpud *g, struct gpud_client *c, const int *fds, un
 		fd[i] = piece[i].kind == GPU_MEM_VMM && used < nr_fds ? fds[used++] : -1;
 	if (used != nr_fds)
 		return -EBADMSG;
+	if (c->nr_buffers == GPUD_BUFFERS_A_CLIENT)
+		return -ENOSPC;
 	b = calloc(1, sizeof(*b));
 	if (!b)
 		return -ENOMEM;
@@ -174,6 +181,7 @@ static int buffer_open(struct gpud *g, struct gpud_client *c, const int *fds, un
 	b->token = new_token();
 	b->next = c->buffers;
 	c->buffers = b;
+	c->nr_buffers++;
 	*ret_b = b;
 	return 0;
 }
@@ -255,7 +263,7 @@ void clients_serve(struct gpud *g, struct gpud_client *c)
 	int fds[KVSHM_MSG_MAX_FDS], len, ret = 0;
 	unsigned nr = 0;
 
-	while (c->fd >= 0 && ret >= 0) {
+	for (unsigned i = 0; i < MESSAGES_A_TURN && c->fd >= 0 && ret >= 0; i++) {
 		nr = 0;
 		len = sock_recv_long(c->fd, &g->msg, sizeof(g->msg), fds, KVSHM_MSG_MAX_FDS, &nr);
 		if (len == -EAGAIN)
@@ -264,7 +272,7 @@ void clients_serve(struct gpud *g, struct gpud_client *c)
 		while (nr)
 			close(fds[--nr]);
 	}
-	if (c->fd < 0)
+	if (c->fd < 0 || ret >= 0)
 		return;
 	if (ret != -EPIPE)
 		log_limited(LOG_LEVEL_WARN, "client %d is hung up on: %s", (int)c->pid, strerror(-ret));
@@ -294,6 +302,15 @@ void clients_accept(struct gpud *g)
 			close(fd);
 			continue;
 		}
-		*c = (struct gpud_client){ .fd = fd, .peer = g->next_peer++ };
+		*c = (struct gpud_client){ .fd = fd, .peer = g->next_peer++, .since_ns = clock_ns() };
 	}
+}
+
+void clients_tick(struct gpud *g)
+{
+	uint64_t now = clock_ns();
+
+	for (unsigned i = 0; i < GPUD_CLIENTS; i++)
+		if (g->client[i].fd >= 0 && !g->client[i].has_said_hello && now - g->client[i].since_ns > HELLO_NS)
+			client_gone(g, &g->client[i]);
 }

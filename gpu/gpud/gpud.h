@@ -24,6 +24,7 @@
 
 #define GPUD_CLIENTS 64u
 #define GPUD_BUFFERS 4096u		/* of all clients: a model has some hundred tensors */
+#define GPUD_BUFFERS_A_CLIENT 1024u
 #define GPUD_PIECES 8192u
 #define GPUD_JOBS 512u			/* as many as the daemon lets out */
 
@@ -41,8 +42,10 @@ struct gpud_client {
 	bool is_gone, has_said_hello;
 	uint64_t peer;			/* number for gpu/import.h, never used again */
 	pid_t pid;			/* as it sees itself */
+	uint64_t since_ns;
 	struct gpu_stream stream;
 	unsigned nr_jobs;		/* under way */
+	unsigned nr_buffers;
 	struct gpud_buffer *buffers;
 };
 
@@ -98,8 +101,10 @@ void gpud_end(struct gpud *g, int status);
 
 void clients_init(struct gpud *g);
 void clients_accept(struct gpud *g);
-/* Messages of one, until there are none; or its end. */
+/* Some messages of one, or its end. */
 void clients_serve(struct gpud *g, struct gpud_client *c);
+/* Now and then: who is connected and has not said HELLO in time leaves. */
+void clients_tick(struct gpud *g);
 struct gpud_buffer *clients_find(struct gpud *g, uint64_t token);
 /* A copy of it has landed: what waited for that? */
 void clients_landed(struct gpud *g, struct gpud_client *c);

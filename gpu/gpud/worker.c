@@ -142,6 +142,7 @@ static void beat(struct gpud *g, uint64_t *last_ns)
 	if (g->beat_fd >= 0 && write(g->beat_fd, "", 1) < 0 && errno == EPIPE)
 		gpud_end(g, 0);
 	register_extents(g);
+	clients_tick(g);
 }
 
 static void loop(struct gpud *g)

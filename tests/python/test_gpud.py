@@ -12,6 +12,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 import unittest
 
@@ -214,6 +215,50 @@ class Copies(Base):
             bad.close()
         self.c.ask(self.token, [self.c.put(1, content(1))])
         self.assertEqual(self.c.pop()[1], 1)
+
+
+    def test_a_client_that_floods_or_says_nothing_holds_nobody_up(self):
+        silent = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        silent.settimeout(10)
+        silent.connect(self.gpud.path)
+        flood = Engine(self.gpud)
+        flood.sock.setblocking(False)
+        stop = threading.Event()
+
+        def go():
+            while not stop.is_set():
+                try:
+                    flood.detach(4096)
+                except BlockingIOError:
+                    time.sleep(0.0001)
+                except OSError:         # it does not read its answers, and is hung up on
+                    return
+        thread = threading.Thread(target=go)
+        thread.start()
+        try:
+            for i in range(20):
+                ref = self.c.put(i, content(i))
+                self.c.ask(self.token, [ref])
+                self.assertEqual(self.c.pop(2)[1], 1)
+                self.landed(i)
+        finally:
+            stop.set()
+            thread.join()
+        self.assertEqual(silent.recv(1), b"", "who says nothing keeps its place")
+        silent.close()
+        flood.close()
+        self.assertNotIn("another starts", self.gpud.said())
+
+    def test_a_client_has_its_share_of_buffers(self):
+        at = self.cuda.alloc(1100 * 4096)
+        for i in range(1100):
+            error = self.engine.register(at + i * 4096, self.cuda.piece(at, 4096, i * 4096))[1]
+            # one is there from the start
+            self.assertEqual(error, 0 if i < 1023 else -28, i)
+        other = Engine(self.gpud)
+        self.assertEqual(other.register(at, self.cuda.piece(at, 4096))[1], 0)
+        other.close()
+        self.cuda.free(at)
 
 
 class SlowCopies(Base):

@@ -215,6 +215,29 @@ static void allocation_is_opened_once_however_many_buffers(void **state)
 	stop(&x);
 }
 
+static void allocation_of_two_connections_is_opened_once(void **state)
+{
+	struct gpu_import *a, *b, *c = NULL;
+	struct gpu_piece p;
+	struct fixture x;
+
+	start(&x);
+	p = x.told.ipc_piece;
+	assert_int_equal(gpu_import_open(x.t, 1, x.pid, p.alloc + p.off, &p, no_fd, 1, &a), 0);
+	assert_int_equal(gpu_import_open(x.t, 2, x.pid, p.alloc + p.off, &p, no_fd, 1, &b), 0);
+	assert_int_equal(fake_cuda_counters(&x.f).imports, 1);
+	gpu_import_close(a);
+	assert_int_equal(*(unsigned char *)(uintptr_t)gpu_import_addr(b), 0x11);
+	/* another allocation under the address of one that is still held */
+	p.handle[8] ^= 1;
+	p.off += 65536;
+	assert_int_equal(gpu_import_open(x.t, 1, x.pid, p.alloc + p.off, &p, no_fd, 1, &c), -EBUSY);
+	assert_null(c);
+	gpu_import_close(b);
+	assert_int_equal(fake_cuda_counters(&x.f).imports, 0);
+	stop(&x);
+}
+
 static void descriptors_map_one_contiguous_range(void **state)
 {
 	struct gpu_import *b;
@@ -394,6 +417,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(handle_opens_the_same_memory),
 		cmocka_unit_test(allocation_is_opened_once_however_many_buffers),
+		cmocka_unit_test(allocation_of_two_connections_is_opened_once),
 		cmocka_unit_test(descriptors_map_one_contiguous_range),
 		cmocka_unit_test(equal_pids_are_refused),
 		cmocka_unit_test(memory_without_a_handle_is_not_offered),
