@@ -84,10 +84,12 @@ static void end_job(struct writer *w, struct gpujob *j, int res)
 	struct session *s = j->s;
 	const struct kvshm_cqe cqe = { .user_data = j->user_data, .op = j->op, .res = res };
 
-	if (res < 0)
+	if (res < 0) {
 		l->nr_failed++;
-	else
+	} else {
 		l->nr_done++;
+		l->done_bytes += j->bytes;
+	}
 	if (s) {
 		s->q.owed--;
 		s->q.nr_gpujobs--;
@@ -107,6 +109,7 @@ static void hang_up(struct writer *w, const char *why)
 	epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, l->fd, NULL);
 	close(l->fd);
 	l->fd = -1;
+	w->is_busy = true;
 	for (unsigned i = 0; i < GPULINK_JOBS; i++)
 		if (l->job[i].number)
 			end_job(w, &l->job[i], -ECONNRESET);
@@ -125,6 +128,7 @@ void gpulink_take(struct writer *w, int fd)
 	}
 	l->fd = fd;
 	l->nr_links++;
+	w->is_busy = true;
 	log_info("kvshm-gpud is here");
 }
 
@@ -164,6 +168,8 @@ int gpulink_submit(struct writer *w, struct session *s, const struct kvshm_sqe *
 	}
 	*j = (struct gpujob){ .number = l->next++, .s = s, .user_data = sqe->user_data, .stamp_ns = sqe->stamp_ns,
 			      .since_ns = w->now_ns, .op = sqe->op };
+	for (uint32_t i = 0; i < sqe->nr; i++)
+		j->bytes += rec[i].len;
 	l->nr_jobs++;
 	s->q.owed++;
 	s->q.nr_gpujobs++;

@@ -27,7 +27,7 @@ struct writer;
 struct gpujob {
 	uint64_t number;		/* 0: free */
 	struct session *s;		/* NULL: it ended meanwhile */
-	uint64_t user_data, stamp_ns, since_ns;
+	uint64_t user_data, stamp_ns, since_ns, bytes;
 	uint8_t op;
 };
 
@@ -37,7 +37,7 @@ struct gpulink {			/* the writer's */
 	unsigned nr_jobs;
 	uint64_t look_ns;		/* last look at the socket */
 	struct gpujob job[GPULINK_JOBS];
-	uint64_t nr_links, nr_done, nr_failed; /* since start */
+	uint64_t nr_links, nr_done, nr_failed, done_bytes; /* since start */
 	union gpumsg msg;		/* being sent or taken */
 };
 

@@ -206,6 +206,11 @@ static void publish_own(struct writer *w)
 	stat_set(p, METRIC_CQ_FULL, w->counts.cq_full);
 	stat_set(p, METRIC_COPY_IN_BYTES, w->counts.copy_in_bytes);
 	stat_set(p, METRIC_WAKEUPS, w->counts.wakeups);
+	stat_set(p, METRIC_GPUD_UP, w->link.fd >= 0);
+	stat_set(p, METRIC_GPUD_LINKS, w->link.nr_links);
+	stat_set(p, METRIC_GPUD_JOBS, w->link.nr_done);
+	stat_set(p, METRIC_GPUD_JOBS_FAILED, w->link.nr_failed);
+	stat_set(p, METRIC_GPUD_BYTES, w->link.done_bytes);
 	stat_set(p, METRIC_EXTENTS, w->d->store.arena.nr_extents);
 	stat_set(p, METRIC_NAMESPACES, READ_ONCE(w->d->store.dir.sb->nr_ns));
 	stat_set(p, METRIC_STAGING_BYTES, READ_ONCE(m->staging_bytes));

@@ -7,6 +7,7 @@ ends before its copy has landed, and no byte that was told to be there is wrong.
 """
 import mmap
 import os
+import re
 import signal
 import socket
 import struct
@@ -16,7 +17,7 @@ import threading
 import time
 import unittest
 
-from daemonlib import ABI, MAGIC, EXTENTS, EXTENT_FDS, Daemon, close_all, plain, receive
+from daemonlib import ABI, BUILD, MAGIC, EXTENTS, EXTENT_FDS, Daemon, close_all, plain, receive
 from gpulib import DONE, GPUD, GRANULARITY, JOB, LINK, Engine, FakeCuda, Gpud
 from queuelib import ALL, COMMIT, DROP, GRANT, LOOSE, NOP, NOPARENT, STAGE_IN, Session, key, record
 
@@ -132,6 +133,18 @@ class Base(unittest.TestCase):
         self.assertEqual(self.daemon.stop(), 0, "the daemon did not end well")
         self.cuda.free(self.device)
 
+    def counts(self, seconds=5, **wanted):
+        """Until the daemon's statistics say so."""
+        deadline = time.monotonic() + seconds
+        while True:
+            run = subprocess.run([os.path.join(BUILD, "kvshm"), "stat", "metrics", "--csv", "--socket", self.daemon.socket],
+                                 capture_output=True, text=True)
+            now = {name: re.search(rf"kvshm_gpud_{name}(?:_total)?,(\d+)", run.stdout) for name in wanted}
+            if all(now[name] and int(now[name][1]) == v for name, v in wanted.items()):
+                return
+            self.assertLess(time.monotonic(), deadline, run.stdout + run.stderr)
+            time.sleep(0.05)
+
     def landed(self, number, at=0):
         self.assertEqual(self.cuda.read(self.device + at * BLOCK, BLOCK), content(number), f"block {number}")
 
@@ -146,6 +159,9 @@ class Copies(Base):
             self.landed(i, i)
         n = self.gpud.until(landed_h2d=4)
         self.assertEqual((n["bytes_h2d"], n["pageable"], n["misuses"], n["batches"]), (4 * BLOCK, 0, 0, 1))
+        self.c.ask(1, refs)
+        self.assertEqual(self.c.pop()[1], -NOENT)
+        self.counts(up=1, links=1, jobs=1, jobs_failed=1, loaded_bytes=4 * BLOCK)
 
     def test_a_part_of_a_block_to_a_part_of_a_buffer(self):
         ref = self.c.put(1, content(1))
@@ -346,6 +362,7 @@ class SlowCopies(Base):
         self.assertTrue(self.engine.is_hung_up())
         self.gpud.wait("ready:", 2)
         self.assertIn("ended by signal 9", self.gpud.said())
+        self.counts(up=1, links=2, jobs_failed=1)
         again = Engine(self.gpud)
         self.assertNotEqual(again.life, self.engine.life)
         self.c.ask(self.token, [ref])
