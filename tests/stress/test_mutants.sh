@@ -136,6 +136,10 @@ red "Invariant T: ancestors of a pin" none stress_pin kvshm/pin/mark.c 's/id = k
 red "PN-2 release" tsan stress_pin kvshm/pin/slot.c \
 	"$(after PN-2 'store_release\(&t->word\[slot\],' 'WRITE_ONCE(t->word[slot],')"
 
+# ---- completion words of GPU layers ----------------------------------------------------------
+red "GL-1 release" tsan stress_stage_word gpu/stage_word.h "$(after GL-1 'store_release\(word,' 'WRITE_ONCE(*word,')"
+red "GL-1 acquire" tsan stress_stage_word gpu/stage_word.h "$(after GL-1 'load_acquire\(word\)' 'READ_ONCE(*word)')"
+
 # ---- queue pair ------------------------------------------------------------------------------
 for f in sq:QP-1:QP-2 cq:QP-3:QP-4; do
 	IFS=: read -r q there back <<<"$f"

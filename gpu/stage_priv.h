@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stage_priv.h - what a stage and its jobs are made of; for stage*.c only */
+#ifndef GPU_STAGE_PRIV_H
+#define GPU_STAGE_PRIV_H
+
+#include "gpu/bounce.h"
+#include "gpu/event.h"
+#include "gpu/kmod.h"
+#include "gpu/stage.h"
+#include "gpu/stage_sched.h"
+#include "gpu/stream.h"
+
+enum job_state {
+	JOB_FREE,
+	JOB_ACTIVE,			/* steps to issue or to land */
+	JOB_ENDING,			/* failed or cancelled: what was issued is waited for */
+	JOB_OVER,
+	JOB_LOST,
+};
+
+struct stage_job {
+	struct sched_job sched;
+	struct stage *stage;
+	enum job_state state;
+	int error;
+	bool is_bounced, is_put;	/* is_put: the caller is done with it */
+	bool is_unmarked;		/* ending: no event, the stream is asked */
+	struct stage_host host;
+	uint64_t *word, ticket;
+	uint32_t first_layer, nr_layers;
+	uint32_t nr_issued, nr_landed;	/* steps */
+	uint32_t at_op;			/* bounced: of the step being issued */
+	uint64_t at_byte;
+	uint64_t end_seq;		/* ending, bounced */
+	struct stage_plan plan;
+	struct gpu_event *event;	/* [max_steps] */
+	uint64_t *seq;			/* [max_steps], bounced: when its slices are drained */
+	struct gpu_event after, end;
+};
+
+struct stage_side {			/* one direction */
+	struct gpu_stream stream;
+	struct bounce *bounce;
+	CUdeviceptr landing;
+};
+
+struct stage {
+	const struct gpu_ctx *ctx;
+	struct gpu_layout layout;
+	struct stage_limits lim;
+	struct stage_sched sched;
+	struct stage_side side[2];	/* enum stage_dir */
+	struct kmod kmod;
+	bool has_kmod;
+	int error;			/* the device is lost */
+	uint32_t ways;			/* that the driver has */
+	/* one call's arguments for cuMemcpyBatchAsync */
+	CUdeviceptr *batch_dst, *batch_src;
+	size_t *batch_len;
+	/* pinned: bounce slices of both directions, then the jobs' tables */
+	char *pinned;
+	size_t pinned_len;
+	struct hostreg *pinned_reg;
+	struct stage_job job[];
+};
+
+/* stage_issue.c: operations onto the stream */
+
+/* The next step of a job.  Return: 1 it is issued; 0 it waits for a bounce slice; -errno. */
+int issue_step(struct stage_job *j);
+
+/* stage_create.c */
+void stage_free(struct stage *s);
+
+#endif

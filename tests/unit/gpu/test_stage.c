@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/gpu/stage_fixture.h"
+
+#include "gpu/stage_priv.h"
+#include "gpu/stage_word.h"
+#include "tests/lib/fault.h"
+
+/* 16 KiB at 1 MB/s: a step takes 8 ms, so that a test has time to look. */
+#define SLOW "h2d=1e6;d2h=1e6"
+
+static void there_and_back(struct fx *x, uint32_t per_step)
+{
+	struct stage_job *j = fx_submit(x, STAGE_H2D, per_step);
+
+	struct stage_job_info info;
+
+	assert_int_equal(stage_job_wait(j, UINT32_MAX, fx_soon()), 1);
+	assert_true(stage_job_is_over(j));
+	assert_int_equal(fx_differ_all(x), 0);
+	stage_job_info(j, &info);
+	if (x->s->lim.ways != STAGE_MAY_ALL)
+		assert_true(x->s->lim.ways & STAGE_MAY(info.way));
+	stage_job_put(j);
+	fx_fill(fx_at(x->pool), x->pool_len, 3);
+	j = fx_submit(x, STAGE_D2H, per_step);
+	assert_int_equal(stage_job_wait(j, UINT32_MAX, fx_soon()), 1);
+	assert_int_equal(fx_differ_all(x), 0);
+	stage_job_put(j);
+}
+
+/* Items whose arena and engine blocks are scattered, and a pair of neighbours. */
+static void use_items(struct fx *x)
+{
+	static const uint32_t places[] = { 0, 1, 2, 15, 4, 9, 14, 3 }, blocks[] = { 0, 1, 9, 5, 12, 3, 10, 7 };
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(places); i++)
+		x->items[i] = (struct stage_item){ .arena = places[i] * x->l.group[0].arena_len, .block = blocks[i] };
+	x->list[0].nr = ARRAY_SIZE(places);
+}
+
+static void every_order(bool is_unpinned, uint32_t ways, uint32_t per_step, const char *script)
+{
+	struct stage_limits lim = { .nr_jobs = 2, .nr_items = FX_BLOCKS, .bounce_len = 64 << 10, .landing_len = 64 << 10,
+				    .ways = ways };
+
+	for (const struct gpu_order *o = gpu_orders; o->name; o++) {
+		const struct gpu_model *m = strchr(o->dims, 'K') || strcmp(o->name, "mla") ? &fx_model : &fx_latent;
+		struct fx x;
+
+		fx_begin(&x, m, o->dims, is_unpinned, script);
+		use_items(&x);
+		assert_int_equal(stage_create(&x.f.ctx, &x.l, &lim, &x.s), 0);
+		there_and_back(&x, per_step);
+		if (is_unpinned)
+			assert_int_equal(fake_cuda_counters(&x.f).pageable, 0);
+		fx_end(&x);
+	}
+}
+
+static void every_order_goes_there_and_back(void **state)
+{
+	every_order(false, STAGE_MAY(STAGE_WAY_COPY), 1, NULL);
+	every_order(false, STAGE_MAY(STAGE_WAY_COPY), 0, NULL);
+}
+
+static void every_order_goes_as_a_batch(void **state)
+{
+	every_order(false, STAGE_MAY(STAGE_WAY_BATCH), 1, NULL);
+}
+
+static void every_order_goes_by_landing_and_kernel(void **state)
+{
+	every_order(false, STAGE_MAY(STAGE_WAY_LAND), 0, NULL);
+	every_order(false, STAGE_MAY(STAGE_WAY_LAND), 1, NULL);
+}
+
+static void every_order_goes_by_a_kernel_over_the_arena(void **state)
+{
+	every_order(false, STAGE_MAY(STAGE_WAY_DIRECT), 1, NULL);
+}
+
+static void memory_that_is_not_pinned_goes_through_slices(void **state)
+{
+	every_order(true, 0, 1, NULL);
+	every_order(true, 0, 0, NULL);
+}
+
+static void a_refused_registration_goes_through_slices(void **state)
+{
+	struct fx x;
+
+	fx_begin(&x, &fx_model, "L/BKHNC", true, "fail=cuMemHostRegister:1:801");
+	assert_int_equal(hostreg_create(&x.f.ctx, &x.reg), 0);
+	assert_int_equal(hostreg_add(x.reg, x.arena, x.arena_len, HOSTREG_LOOK), 0);
+	assert_int_equal(hostreg_wait(x.reg, fx_soon()), 0);
+	assert_true(hostreg_state(x.reg, x.arena, 4096) < 0);
+	x.host.reg = x.reg;
+	assert_int_equal(stage_create(&x.f.ctx, &x.l, NULL, &x.s), 0);
+	there_and_back(&x, 1);
+	assert_int_equal(fake_cuda_counters(&x.f).pageable, 0);
+	fx_end(&x);
+}
+
+static void an_old_driver_copies_row_by_row(void **state)
+{
+	struct stage_limits lim = { .nr_jobs = 2, .nr_items = FX_BLOCKS };
+	struct fx x;
+
+	fx_begin(&x, &fx_model, "BLHNC", false, NULL);
+	x.f.cu.features = 1u << CUDA_F_CORE | 1u << CUDA_F_HOSTREG;
+	use_items(&x);
+	assert_int_equal(stage_create(&x.f.ctx, &x.l, &lim, &x.s), 0);
+	there_and_back(&x, 1);
+	assert_int_equal(fake_cuda_counters(&x.f).copies_2d, 0);
+	assert_int_equal(fake_cuda_counters(&x.f).batches, 0);
+	fx_end(&x);
+}
+
+static void layers_land_one_after_the_other(void **state)
+{
+	struct stage_job *j;
+	struct fx x;
+
+	fx_start(&x, SLOW);
+	j = fx_submit(&x, STAGE_H2D, 1);
+	assert_int_equal(stage_word_look(&x.word[0], 5), 0);
+	assert_int_equal(stage_job_wait(j, 0, fx_soon()), 1);
+	assert_int_equal(stage_word_look(&x.word[0], 5), 1);
+	assert_int_equal(stage_word_look(&x.word[3], 5), 0);
+	assert_int_equal(stage_job_layer(j, 3), 0);
+	assert_int_equal(stage_job_state(j), 0);
+	assert_false(stage_job_is_over(j));
+	assert_int_equal(stage_job_wait(j, 3, fx_soon()), 1);
+	assert_int_equal(stage_word_look(&x.word[3], 5), 1);
+	assert_true(stage_job_is_over(j));
+	stage_job_put(j);
+	fx_end(&x);
+}
+
+static void a_layer_blocks_a_stream_of_the_engine(void **state)
+{
+	struct stage_job *j;
+	struct fx x;
+	CUstream engine;
+
+	fx_start(&x, SLOW);
+	assert_int_equal(gpu_ctx_enter(&x.f.ctx), 0);
+	assert_int_equal(x.f.cu.StreamCreateWithPriority(&engine, CU_STREAM_NON_BLOCKING, 0), 0);
+	j = fx_submit(&x, STAGE_H2D, 1);
+	assert_int_equal(stage_job_block(j, 1, engine), 0);
+	assert_int_equal(x.f.cu.StreamQuery(engine), CUDA_ERROR_NOT_READY);
+	while (x.f.cu.StreamQuery(engine) == CUDA_ERROR_NOT_READY)
+		;
+	stage_poll(x.s);
+	assert_int_equal(stage_job_layer(j, 1), 1);
+	assert_int_equal(x.f.cu.StreamDestroy(engine), 0);
+	gpu_ctx_leave(&x.f.ctx);
+	assert_int_equal(stage_job_wait_over(j, fx_soon()), 0);
+	stage_job_put(j);
+	fx_end(&x);
+}
+
+static void the_engines_work_comes_first(void **state)
+{
+	struct stage_work w;
+	struct stage_job *j;
+	struct fx x;
+	CUstream engine;
+
+	fx_start(&x, SLOW);
+	assert_int_equal(gpu_ctx_enter(&x.f.ctx), 0);
+	assert_int_equal(x.f.cu.StreamCreateWithPriority(&engine, CU_STREAM_NON_BLOCKING, 0), 0);
+	/* the engine writes its pool; the put must see it */
+	fx_fill(x.arena, x.arena_len, 40);
+	assert_int_equal(x.f.cu.MemcpyHtoDAsync(x.pool, x.arena, x.l.group[0].block_stride, engine), 0);
+	w = fx_work(&x, STAGE_D2H, 0);
+	w.has_after = true;
+	w.after = engine;
+	assert_int_equal(stage_submit(x.s, &w, &j), 0);
+	assert_int_equal(stage_job_wait(j, UINT32_MAX, fx_soon()), 1);
+	assert_int_equal(fx_differ_all(&x), 0);
+	assert_int_equal(x.f.cu.StreamQuery(engine), 0);
+	assert_int_equal(x.f.cu.StreamDestroy(engine), 0);
+	gpu_ctx_leave(&x.f.ctx);
+	stage_job_put(j);
+	fx_end(&x);
+}
+
+/* ---- failures ----------------------------------------------------------------------------------------------- */
+
+static void a_refused_third_copy_ends_when_the_first_two_have_landed(void **state)
+{
+	struct fake_counters c;
+	struct stage_job *j;
+	struct fx x;
+
+	fx_start(&x, SLOW ";fail=cuMemcpyHtoDAsync:3:700;fail=cuMemcpy2DAsync:3:700");
+	j = fx_submit(&x, STAGE_H2D, 1);
+	assert_int_equal(stage_job_state(j), -ENOTRECOVERABLE);
+	assert_int_equal(stage_word_look(&x.word[3], 5), -EIO);
+	c = fake_cuda_counters(&x.f);
+	assert_int_equal(c.copies[GPU_H2D], 2);
+	assert_int_equal(c.landed[GPU_H2D], 0);
+	stage_poll(x.s);
+	assert_false(stage_job_is_over(j));
+	assert_int_equal(stage_job_wait_over(j, fx_soon()), 0);
+	assert_int_equal(fake_cuda_counters(&x.f).landed[GPU_H2D], 2);
+	assert_int_equal(stage_job_state(j), -ENOTRECOVERABLE);
+	stage_job_put(j);
+	there_and_back(&x, 1);
+	fx_end(&x);
+}
+
+static void an_end_without_a_mark_asks_the_stream(void **state)
+{
+	struct stage_job *j;
+	struct fx x;
+
+	fx_start(&x, SLOW ";fail=cuMemcpy2DAsync:2:1;fail=cuMemcpyHtoDAsync:2:1;fail=cuEventRecord:2:2");
+	j = fx_submit(&x, STAGE_H2D, 1);
+	assert_int_equal(stage_job_state(j), -EINVAL);
+	stage_poll(x.s);
+	assert_false(stage_job_is_over(j));
+	assert_int_equal(stage_job_wait_over(j, fx_soon()), 0);
+	assert_int_equal(fake_cuda_counters(&x.f).landed[GPU_H2D], 1);
+	stage_job_put(j);
+	fx_end(&x);
+}
+
+/* The device is made whole, so that the test can clean up what a real process would leave to its end. */
+static void mend(struct fx *x)
+{
+	assert_int_equal(x->f.fake->script("reset"), 0);
+	stage_free(x->s);
+	x->s = NULL;
+	fx_end(x);
+}
+
+static void a_copy_that_does_not_land_is_never_over(void **state)
+{
+	struct stage_job *j, *other = NULL;
+	struct stage_work w;
+	struct fx x;
+
+	fx_start(&x, SLOW ";land=3:700");
+	j = fx_submit(&x, STAGE_H2D, 1);
+	assert_int_equal(stage_job_wait(j, UINT32_MAX, fx_soon()), -ENOTRECOVERABLE);
+	assert_true(stage_job_is_lost(j));
+	assert_false(stage_job_is_over(j));
+	assert_int_equal(stage_job_layer(j, 0), 1);
+	assert_int_equal(stage_job_layer(j, 3), -ENOTRECOVERABLE);
+	assert_int_equal(stage_word_look(&x.word[0], 5), 1);
+	assert_int_equal(stage_word_look(&x.word[3], 5), -EIO);
+	assert_int_equal(stage_job_wait_over(j, fx_soon()), -ENOTRECOVERABLE);
+	assert_int_equal(stage_error(x.s), -ENOTRECOVERABLE);
+	w = fx_work(&x, STAGE_H2D, 1);
+	assert_int_equal(stage_submit(x.s, &w, &other), -ENOTRECOVERABLE);
+	stage_job_put(j);
+	assert_false(stage_job_is_over(j));
+	assert_int_equal(stage_destroy(x.s, fx_soon()), -ENOTRECOVERABLE);
+	mend(&x);
+}
+
+static void a_lost_device_ends_every_wait(void **state)
+{
+	struct stage_job *in, *out;
+	struct fx x;
+
+	fx_start(&x, SLOW);
+	in = fx_submit(&x, STAGE_H2D, 1);
+	out = fx_submit(&x, STAGE_D2H, 1);
+	assert_int_equal(x.f.fake->script("lost=999"), 0);
+	assert_int_equal(stage_job_wait(in, UINT32_MAX, fx_soon()), -ENOTRECOVERABLE);
+	assert_int_equal(stage_job_wait(out, UINT32_MAX, fx_soon()), -ENOTRECOVERABLE);
+	assert_true(stage_job_is_lost(in) && stage_job_is_lost(out));
+	assert_int_equal(stage_destroy(x.s, fx_soon()), -ENOTRECOVERABLE);
+	mend(&x);
+}
+
+static void a_hang_is_waited_for_no_longer_than_asked(void **state)
+{
+	struct stage_job *j;
+	struct fx x;
+
+	fx_start(&x, "hang=2");
+	j = fx_submit(&x, STAGE_H2D, 1);
+	assert_int_equal(stage_job_wait(j, 0, fx_soon()), 1);
+	assert_int_equal(stage_job_wait(j, UINT32_MAX, clock_ns() + 20000000), -ETIMEDOUT);
+	stage_job_cancel(j);
+	assert_int_equal(stage_job_state(j), -ECANCELED);
+	assert_int_equal(stage_job_wait_over(j, clock_ns() + 20000000), -ETIMEDOUT);
+	assert_false(stage_job_is_over(j));
+	stage_job_put(j);
+	assert_false(stage_job_is_over(j));
+	assert_int_equal(stage_destroy(x.s, clock_ns() + 20000000), -ETIMEDOUT);
+	mend(&x);
+}
+
+static void a_cancel_waits_for_what_was_issued(void **state)
+{
+	struct stage_job *j, *behind;
+	struct fx x;
+
+	fx_start(&x, SLOW);
+	j = fx_submit(&x, STAGE_H2D, 1);
+	behind = fx_submit(&x, STAGE_H2D, 1);
+	stage_job_cancel(j);
+	assert_int_equal(stage_job_state(j), -ECANCELED);
+	stage_poll(x.s);
+	assert_false(stage_job_is_over(j));
+	assert_int_equal(stage_job_wait_over(j, fx_soon()), 0);
+	assert_int_equal(stage_job_state(j), -ECANCELED);
+	assert_int_equal(stage_job_wait(behind, UINT32_MAX, fx_soon()), 1);
+	stage_job_cancel(behind);
+	assert_int_equal(stage_job_state(behind), 1);
+	stage_job_put(j);
+	stage_job_put(behind);
+	fx_end(&x);
+}
+
+static void an_abandoned_job_is_used_again_when_it_has_landed(void **state)
+{
+	struct stage_job *j[4], *more = NULL;
+	struct stage_work w;
+	struct fx x;
+
+	fx_start(&x, SLOW);
+	for (unsigned i = 0; i < 4; i++)
+		j[i] = fx_submit(&x, STAGE_H2D, 1);
+	w = fx_work(&x, STAGE_H2D, 1);
+	stage_job_put(j[0]);
+	assert_int_equal(stage_submit(x.s, &w, &more), -EBUSY);
+	assert_int_equal(stage_job_wait(j[1], 0, fx_soon()), 1);
+	assert_int_equal(stage_submit(x.s, &w, &more), 0);
+	assert_ptr_equal(more, j[0]);
+	assert_int_equal(stage_job_wait(more, UINT32_MAX, fx_soon()), 1);
+	stage_job_put(more);
+	for (unsigned i = 1; i < 4; i++)
+		stage_job_put(j[i]);
+	fx_end(&x);
+}
+
+/* ---- order ---------------------------------------------------------------------------------------------------- */
+
+static void a_put_keeps_little_in_flight_while_a_load_waits(void **state)
+{
+	/* a step of one layer is 2 blocks x 4 KiB */
+	struct stage_limits lim = { .nr_jobs = 4, .nr_items = FX_BLOCKS, .put_max = 1 << 20, .put_max_loading = 8 << 10 };
+	struct stage_job *in, *out;
+	struct fx x;
+
+	fx_begin(&x, &fx_model, "L/BKHNC", false, SLOW);
+	assert_int_equal(stage_create(&x.f.ctx, &x.l, &lim, &x.s), 0);
+	in = fx_submit(&x, STAGE_H2D, 1);
+	out = fx_submit(&x, STAGE_D2H, 1);
+	assert_int_equal(fake_cuda_counters(&x.f).bytes[GPU_H2D], 32 << 10);
+	assert_int_equal(fake_cuda_counters(&x.f).bytes[GPU_D2H], 8 << 10);
+	assert_int_equal(stage_job_block(out, 3, NULL), -EAGAIN);
+	assert_int_equal(stage_job_wait(in, UINT32_MAX, fx_soon()), 1);
+	stage_poll(x.s);
+	assert_int_equal(fake_cuda_counters(&x.f).bytes[GPU_D2H], 32 << 10);
+	assert_int_equal(stage_job_wait(out, UINT32_MAX, fx_soon()), 1);
+	stage_job_put(in);
+	stage_job_put(out);
+	fx_end(&x);
+}
+
+static void a_submit_allocates_nothing(void **state)
+{
+	/* the second put finds no room in flight, so that no call of the fake driver allocates either */
+	struct stage_limits lim = { .nr_jobs = 4, .nr_items = FX_BLOCKS, .put_max = 1 };
+	struct stage_job *first, *second;
+	struct fx x;
+	bool fired;
+
+	if (FAULT_MISSING)
+		skip();
+	fx_begin(&x, &fx_model, "L/BKHNC", false, SLOW);
+	assert_int_equal(stage_create(&x.f.ctx, &x.l, &lim, &x.s), 0);
+	first = fx_submit(&x, STAGE_D2H, 0);
+	fault_arm(1);
+	second = fx_submit(&x, STAGE_D2H, 1);
+	fired = fault_disarm();
+	assert_false(fired);
+	assert_int_equal(stage_job_wait(second, UINT32_MAX, fx_soon()), 1);
+	stage_job_put(first);
+	stage_job_put(second);
+	fx_end(&x);
+}
+
+static void what_cannot_be_a_job_is_refused(void **state)
+{
+	struct stage_job *j = NULL;
+	struct stage_work w;
+	struct fx x;
+
+	fx_start(&x, NULL);
+	w = fx_work(&x, STAGE_H2D, 1);
+	x.items[0].block = FX_BLOCKS;
+	assert_int_equal(stage_submit(x.s, &w, &j), -EINVAL);
+	x.items[0] = (struct stage_item){ .arena = x.arena_len };
+	assert_int_equal(stage_submit(x.s, &w, &j), -EINVAL);
+	x.items[0].arena = 0;
+	x.list[0].nr = FX_BLOCKS + 1;
+	assert_int_equal(stage_submit(x.s, &w, &j), -E2BIG);
+	assert_null(j);
+	assert_int_equal(fake_cuda_counters(&x.f).copies[GPU_H2D], 0);
+	fx_end(&x);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_order_goes_there_and_back),
+		cmocka_unit_test(every_order_goes_as_a_batch),
+		cmocka_unit_test(every_order_goes_by_landing_and_kernel),
+		cmocka_unit_test(every_order_goes_by_a_kernel_over_the_arena),
+		cmocka_unit_test(memory_that_is_not_pinned_goes_through_slices),
+		cmocka_unit_test(a_refused_registration_goes_through_slices),
+		cmocka_unit_test(an_old_driver_copies_row_by_row),
+		cmocka_unit_test(layers_land_one_after_the_other),
+		cmocka_unit_test(a_layer_blocks_a_stream_of_the_engine),
+		cmocka_unit_test(the_engines_work_comes_first),
+		cmocka_unit_test(a_refused_third_copy_ends_when_the_first_two_have_landed),
+		cmocka_unit_test(an_end_without_a_mark_asks_the_stream),
+		cmocka_unit_test(a_copy_that_does_not_land_is_never_over),
+		cmocka_unit_test(a_lost_device_ends_every_wait),
+		cmocka_unit_test(a_hang_is_waited_for_no_longer_than_asked),
+		cmocka_unit_test(a_cancel_waits_for_what_was_issued),
+		cmocka_unit_test(an_abandoned_job_is_used_again_when_it_has_landed),
+		cmocka_unit_test(a_put_keeps_little_in_flight_while_a_load_waits),
+		cmocka_unit_test(a_submit_allocates_nothing),
+		cmocka_unit_test(what_cannot_be_a_job_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
