@@ -66,6 +66,7 @@ struct attachment {
 	int pin_fd;			/* the only descriptor of the file: it carries the lock */
 	int doorbell;
 	bool is_trusted;
+	bool is_left;			/* a lost device may still touch its blocks: kept until the process ends */
 	struct pin_table pins;
 	uint64_t *pin_map;
 	size_t pin_len;
@@ -193,6 +194,7 @@ struct kvshm {
 	bool has_clock;
 	struct flight *flight;
 	struct credit credit;
+	struct kvshm_gpu *gpu;		/* list, see gpu.h */
 	uint32_t hello_flags, timeout_ms;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	char label[32];

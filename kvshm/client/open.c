@@ -9,7 +9,7 @@
 #include "ipc/instance.h"
 #include "ipc/sock.h"
 #include "kvshm/base/clock.h"
-#include "kvshm/client/client.h"
+#include "kvshm/client/gpu.h"
 
 #define GOODBYE_NS 100000000ull		/* bound of a close with nothing to lose */
 
@@ -159,8 +159,10 @@ __public struct kvshm *kvshm_close(struct kvshm *k)
 	if (!k)
 		return NULL;
 	is_owner = !client_is_forked(k);
-	if (is_owner)
+	if (is_owner) {
+		gpu_close_all(k);
 		detach(k);
+	}
 	k->cc = k->counter;
 	attachment_free(k->attempt.a, is_owner);
 	attachment_free(k->cur, is_owner);

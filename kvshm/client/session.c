@@ -67,6 +67,12 @@ struct attachment *attachment_free(struct attachment *a, bool is_owner)
 {
 	if (!a)
 		return NULL;
+	/* Pin file, its lock and all maps stay: the death of this process ends them. */
+	if (a->is_left) {
+		close_fd(&a->doorbell);
+		close_fd(&a->sock);
+		return NULL;
+	}
 	/* A forked child has none of the maps: it closes its copies of the descriptors and no more. */
 	if (is_owner)
 		attachment_unmap(a);

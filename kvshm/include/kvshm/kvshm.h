@@ -63,7 +63,7 @@ int kvshm_open(const struct kvshm_options *opts, struct kvshm **ret_k);
 
 /**
  * kvshm_close() - release all pins, return all grants, unmap, free
- * @k: may be NULL.  Pointers got from kvshm_resolve() end here.
+ * @k: may be NULL.  Pointers got from kvshm_resolve() end here.  GPU sides are closed first.
  *
  * Waits for puts in flight, bounded by the handle's timeout; with none, 100 ms at most.
  *

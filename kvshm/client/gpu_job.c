@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * gpu_job.c - loads and saves: what they hold, and when they give it up
+ *
+ * The one rule: pins end and granted blocks leave only in finish(), which is called when stage_job_is_over().  No other
+ * path of an error, a cancel or an end of the caller's interest touches them.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "gpu/poll.h"
+#include "gpu/stage_word.h"
+#include "kvshm/base/clock.h"
+#include "kvshm/client/gpu.h"
+
+#define PUT_US 500000u			/* bound of waiting for staging space, for one landed save */
+
+/* ---- ends -------------------------------------------------------------------------------------------------- */
+
+static void slots_free(struct kvshm_stage *s)
+{
+	struct gpu_buffer *b = &s->g->buffer;
+
+	for (uint32_t i = 0; i < s->nr_blocks; i++)
+		b->free[b->nr_free++] = s->blocks[i].id;
+}
+
+static int put_part(struct kvshm_stage *s, const struct gpu_part *p)
+{
+	struct kvshm_gpu *g = s->g;
+
+	for (unsigned i = 0; i < p->nr; i++)
+		g->src[i] = g->buffer.base + s->blocks[p->first + i].id * g->buffer.slot_len;
+	return kvshm_put(g->k, p->ns, p->has_parent ? &p->parent : NULL, s->keys + p->first, g->src, NULL, p->nr, p->flags,
+			 p->user_data, PUT_US);
+}
+
+static int commit_part(struct kvshm_stage *s, const struct gpu_part *p)
+{
+	return kvshm_commit(s->g->k, p->ns, p->has_parent ? &p->parent : NULL, s->keys + p->first, s->blocks + p->first,
+			    p->nr, p->flags, p->user_data);
+}
+
+static void finish_save(struct kvshm_stage *s, bool has_landed)
+{
+	int ret;
+
+	for (uint32_t i = 0; i < s->nr_parts && !s->is_keep; i++) {
+		const struct gpu_part *p = &s->part[i];
+
+		if (has_landed) {
+			ret = p->is_buffered ? put_part(s, p) : commit_part(s, p);
+			s->error = ret < 0 && !s->error ? ret : s->error;
+		} else if (!p->is_buffered) {
+			kvshm_return(s->g->k, s->blocks + p->first, p->nr);
+		}
+	}
+	if (!s->mem)
+		slots_free(s);
+}
+
+static void finish_load(struct kvshm_stage *s)
+{
+	for (uint32_t i = 0; i < s->nr_pins && !s->is_keep; i++)
+		kvshm_release(s->g->k, &s->pins[i]);
+}
+
+static void count_end(struct kvshm_stage *s)
+{
+	struct kvshm_gpu_info *n = &s->g->info;
+	int state = stage_job_state(s->job);
+
+	if (state > 0) {
+		*(s->dir == STAGE_H2D ? &n->in_bytes : &n->out_bytes) += s->bytes;
+		*(s->dir == STAGE_H2D ? &n->in_blocks : &n->out_blocks) += s->nr_blocks;
+	} else if (state == -ECANCELED) {
+		n->cancelled++;
+	} else {
+		n->failed++;
+	}
+}
+
+static void recycle(struct kvshm_stage *s)
+{
+	stage_job_put(s->job);
+	s->job = NULL;
+	s->phase = STAGE_UNUSED;
+}
+
+/* The device touches its memory no more. */
+static void finish(struct kvshm_stage *s)
+{
+	count_end(s);
+	s->phase = STAGE_DONE;
+	if (s->mem)
+		s->mem->nr_jobs--;
+	if (s->dir == STAGE_H2D)
+		finish_load(s);
+	else
+		finish_save(s, stage_job_state(s->job) > 0);
+	if (s->is_ended)
+		recycle(s);
+}
+
+int gpu_pump(struct kvshm_gpu *g)
+{
+	int nr = 0;
+
+	stage_poll(g->stage);
+	for (uint32_t i = 0; i < g->max_jobs; i++) {
+		struct kvshm_stage *s = &g->job[i];
+
+		if (s->phase == STAGE_FLYING && stage_job_is_over(s->job))
+			finish(s);
+		nr += s->phase == STAGE_FLYING;
+	}
+	if (!stage_error(g->stage))
+		return nr;
+	g->info.held_jobs = (uint64_t)nr;
+	return nr ? stage_error(g->stage) : 0;
+}
+
+void gpu_leave_behind(struct kvshm_gpu *g)
+{
+	struct attachment *a;
+
+	for (uint32_t i = 0; i < g->max_jobs; i++) {
+		const struct kvshm_stage *s = &g->job[i];
+
+		if (s->phase != STAGE_FLYING || !s->mem)
+			continue;
+		for (uint32_t n = 0; n < s->nr_pins; n++)
+			if ((a = attachment_find(g->k, s->pins[n].epoch)))
+				a->is_left = true;
+		for (uint32_t n = 0; s->dir == STAGE_D2H && n < s->nr_blocks; n++)
+			if ((a = attachment_find(g->k, s->blocks[n].resv)))
+				a->is_left = true;
+	}
+}
+
+/* ---- begin -------------------------------------------------------------------------------------------------- */
+
+static int desc_take(const struct kvshm_stage_desc *desc, struct kvshm_stage_desc *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	if (desc) {
+		if (desc->sz < offsetof(struct kvshm_stage_desc, engine_stream) || desc->sz > sizeof(*ret))
+			return -EINVAL;
+		memcpy(ret, desc, desc->sz);
+	}
+	return ret->flags & ~(KVSHM_STAGE_AFTER | KVSHM_STAGE_KEEP) || ret->ticket & STAGE_WORD_FAILED ? -EINVAL : 0;
+}
+
+static struct kvshm_stage *unused(struct kvshm_gpu *g)
+{
+	for (uint32_t i = 0; i < g->max_jobs; i++)
+		if (g->job[i].phase == STAGE_UNUSED)
+			return &g->job[i];
+	return NULL;
+}
+
+static int job_begin(struct kvshm_gpu *g, enum stage_dir dir, const struct kvshm_stage_desc *d,
+		     struct kvshm_stage **ret_s)
+{
+	struct kvshm_stage *s;
+
+	if (stage_error(g->stage))
+		return stage_error(g->stage);
+	s = unused(g);
+	if (!s) {
+		gpu_pump(g);
+		s = unused(g);
+	}
+	if (!s)
+		return stage_error(g->stage) ? stage_error(g->stage) : -EBUSY;
+	s->dir = dir;
+	s->is_ended = false;
+	s->is_keep = d->flags & KVSHM_STAGE_KEEP;
+	s->mem = NULL;
+	s->error = 0;
+	s->nr_pins = s->nr_parts = s->nr_blocks = 0;
+	*ret_s = s;
+	return 0;
+}
+
+/* One block of the list.  Return: 0; -EINVAL. */
+static int item_fill(const struct gpu_group *g, const struct kvshm_block *b, uint32_t engine_block, struct stage_item *i)
+{
+	if (b->length < g->arena_len || !b->tokens || b->tokens > g->nr_tokens)
+		return -EINVAL;
+	*i = (struct stage_item){ .arena = b->arena_offset, .block = engine_block,
+				  .nr_tokens = (uint16_t)(b->tokens == g->nr_tokens ? 0 : b->tokens) };
+	return 0;
+}
+
+static int submit(struct kvshm_stage *s, const struct kvshm_stage_desc *d, const struct stage_host *host,
+		  const struct stage_list *list)
+{
+	struct stage_work w = {
+		.dir = s->dir, .host = host, .list = list, .first_layer = d->first_layer, .nr_layers = d->nr_layers,
+		.layers_per_step = d->layers_per_step, .has_after = d->flags & KVSHM_STAGE_AFTER, .after = d->engine_stream,
+		.word = d->word, .ticket = d->ticket,
+	};
+	struct kvshm_gpu *g = s->g;
+	struct stage_job_info info;
+	int ret = stage_submit(g->stage, &w, &s->job);
+
+	if (ret < 0)
+		return ret;
+	stage_job_info(s->job, &info);
+	s->bytes = info.bytes;
+	g->info.copies += info.nr_copies;
+	g->info.launches += info.nr_launches;
+	g->info.bounced_bytes += info.is_bounced ? info.bytes : 0;
+	s->phase = STAGE_FLYING;
+	if (s->mem)
+		s->mem->nr_jobs++;
+	return 0;
+}
+
+/* ---- loads ---------------------------------------------------------------------------------------------------- */
+
+/* The content that all pins are of.  Return: 0; -EINVAL one is not held; -ESTALE of several contents. */
+static int pins_content(struct kvshm_gpu *g, const struct kvshm_stage_load *l, struct content **content)
+{
+	if (l->nr && !l->nr_pins)
+		return -EINVAL;
+	for (unsigned i = 0; i < l->nr_pins; i++) {
+		struct attachment *a = l->pins[i].slot ? match_pin_owner(g->k, &l->pins[i]) : NULL;
+
+		if (!a)
+			return -EINVAL;
+		if (*content && *content != a->content)
+			return -ESTALE;
+		*content = a->content;
+	}
+	return 0;
+}
+
+static int load_lists(struct kvshm_stage *s, const struct kvshm_stage_load *loads, struct stage_list *list,
+		      struct content **ret_c)
+{
+	struct kvshm_gpu *g = s->g;
+	int ret = 0;
+
+	for (uint32_t n = 0; n < g->layout.nr_groups && ret == 0; n++) {
+		const struct kvshm_stage_load *l = &loads[n];
+
+		ret = pins_content(g, l, ret_c);
+		if (ret == 0 && (l->nr > g->max_blocks - s->nr_blocks || l->nr_pins > g->max_blocks - s->nr_pins))
+			ret = -E2BIG;
+		if (ret < 0)
+			return ret;
+		list[n] = (struct stage_list){ g->items + s->nr_blocks, l->nr };
+		for (unsigned i = 0; i < l->nr && ret == 0; i++)
+			ret = item_fill(&g->layout.group[n], &l->blocks[i], l->engine_blocks[i], &g->items[s->nr_blocks++]);
+		/* not held before the job flies */
+		s->nr_pins += l->nr_pins;
+	}
+	return ret == 0 && !*ret_c ? -EINVAL : ret;
+}
+
+static void pins_take(struct kvshm_stage *s, const struct kvshm_stage_load *loads)
+{
+	uint32_t nr = 0;
+
+	for (uint32_t n = 0; n < s->g->layout.nr_groups; n++)
+		for (unsigned i = 0; i < loads[n].nr_pins; i++) {
+			s->pins[nr++] = loads[n].pins[i];
+			if (!s->is_keep)
+				memset(&loads[n].pins[i], 0, sizeof(loads[n].pins[i]));
+		}
+}
+
+__public int kvshm_stage_in(struct kvshm_gpu *g, const struct kvshm_stage_load *loads,
+			    const struct kvshm_stage_desc *desc, struct kvshm_stage **ret_s)
+{
+	struct stage_list list[GPU_GROUPS_MAX];
+	struct content *c = NULL;
+	struct kvshm_stage_desc d;
+	struct kvshm_stage *s;
+	int ret;
+
+	if (client_is_forked(g->k))
+		return -EOWNERDEAD;
+	ret = desc_take(desc, &d);
+	if (ret == 0)
+		ret = job_begin(g, STAGE_H2D, &d, &s);
+	if (ret == 0)
+		ret = load_lists(s, loads, list, &c);
+	if (ret == 0)
+		ret = gpu_mem_get(g, c, &s->mem);
+	if (ret == 0)
+		ret = submit(s, &d, &s->mem->host, list);
+	if (ret < 0)
+		return ret;
+	pins_take(s, loads);
+	*ret_s = s;
+	return 0;
+}
+
+/* ---- saves ---------------------------------------------------------------------------------------------------- */
+
+static int part_check(struct kvshm_stage *s, const struct kvshm_stage_save *v, const struct gpu_group *group)
+{
+	struct kvshm *k = s->g->k;
+
+	if (v->nr > s->g->max_blocks - s->nr_blocks || v->nr > KVSHM_COMMIT_MAX)
+		return -E2BIG;
+	if (v->resv || (!s->is_keep && !v->keys) || (s->is_keep && !v->blocks))
+		return -EINVAL;
+	if (v->blocks)
+		return 0;
+	return v->ns && v->ns <= k->nr_ns && k->ns[v->ns].desc.block_len == group->arena_len ? 0 : -EINVAL;
+}
+
+/* The granted blocks must be of one content.  Return: 0; -EINVAL; -ESTALE. */
+static int granted_fill(struct kvshm_stage *s, const struct kvshm_stage_save *v, const struct gpu_group *group,
+			struct content **content)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < v->nr && ret == 0; i++) {
+		struct attachment *a = attachment_find(s->g->k, v->blocks[i].resv);
+
+		if (!a || !a->is_trusted)
+			return -EINVAL;
+		if (*content && *content != a->content)
+			return -ESTALE;
+		*content = a->content;
+		s->blocks[s->nr_blocks] = v->blocks[i];
+		ret = item_fill(group, &v->blocks[i], v->engine_blocks[i], &s->g->items[s->nr_blocks++]);
+	}
+	return ret;
+}
+
+/* Slots of the buffer stand for blocks; they are taken when the job flies. */
+static int slots_fill(struct kvshm_stage *s, const struct kvshm_stage_save *v)
+{
+	struct gpu_buffer *b = &s->g->buffer;
+	int ret = gpu_buffer_make(s->g);
+
+	if (ret < 0)
+		return ret;
+	for (unsigned i = 0; i < v->nr; i++, s->nr_blocks++) {
+		uint32_t slot;
+
+		if (s->nr_blocks == b->nr_free)
+			return -EBUSY;
+		slot = b->free[b->nr_free - 1 - s->nr_blocks];
+		s->blocks[s->nr_blocks] = (struct kvshm_block){ .id = slot };
+		s->g->items[s->nr_blocks] = (struct stage_item){ .arena = (uint64_t)slot * b->slot_len,
+								 .block = v->engine_blocks[i] };
+	}
+	return 0;
+}
+
+static void part_fill(struct kvshm_stage *s, const struct kvshm_stage_save *v)
+{
+	struct gpu_part *p = &s->part[s->nr_parts++];
+
+	*p = (struct gpu_part){ .ns = v->ns, .flags = v->flags, .has_parent = v->parent, .is_buffered = !v->blocks,
+				.first = s->nr_blocks, .nr = v->nr, .user_data = v->user_data };
+	if (v->parent)
+		p->parent = *v->parent;
+	if (v->keys)
+		memcpy(s->keys + s->nr_blocks, v->keys, v->nr * sizeof(*v->keys));
+}
+
+static int save_lists(struct kvshm_stage *s, const struct kvshm_stage_save *saves, struct stage_list *list,
+		      struct content **ret_c)
+{
+	struct kvshm_gpu *g = s->g;
+	bool is_buffered = false;
+	int ret = 0;
+
+	for (uint32_t n = 0; n < g->layout.nr_groups && ret == 0; n++) {
+		const struct kvshm_stage_save *v = &saves[n];
+
+		list[n] = (struct stage_list){ g->items + s->nr_blocks, v->nr };
+		if (!v->nr)
+			continue;
+		ret = part_check(s, v, &g->layout.group[n]);
+		if (ret < 0)
+			return ret;
+		part_fill(s, v);
+		is_buffered |= !v->blocks;
+		ret = v->blocks ? granted_fill(s, v, &g->layout.group[n], ret_c) : slots_fill(s, v);
+	}
+	/* one memory a job */
+	return ret == 0 && is_buffered == !!*ret_c ? -EINVAL : ret;
+}
+
+__public int kvshm_stage_out(struct kvshm_gpu *g, const struct kvshm_stage_save *saves,
+			     const struct kvshm_stage_desc *desc, struct kvshm_stage **ret_s)
+{
+	struct stage_list list[GPU_GROUPS_MAX];
+	struct content *c = NULL;
+	struct kvshm_stage_desc d;
+	struct kvshm_stage *s;
+	int ret;
+
+	if (client_is_forked(g->k))
+		return -EOWNERDEAD;
+	ret = desc_take(desc, &d);
+	if (ret == 0)
+		ret = job_begin(g, STAGE_D2H, &d, &s);
+	if (ret == 0)
+		ret = save_lists(s, saves, list, &c);
+	if (ret == 0 && c)
+		ret = gpu_mem_get(g, c, &s->mem);
+	if (ret == 0)
+		ret = submit(s, &d, s->mem ? &s->mem->host : &g->buffer.host, list);
+	if (ret < 0)
+		return ret;
+	if (!s->mem)
+		g->buffer.nr_free -= s->nr_blocks;
+	if (ret_s)
+		*ret_s = s;
+	else
+		kvshm_stage_end(s);
+	return 0;
+}
+
+/* ---- questions ------------------------------------------------------------------------------------------------ */
+
+struct waiting {
+	struct kvshm_stage *s;
+	uint32_t layer;
+};
+
+static int look(const struct kvshm_stage *s, uint32_t layer)
+{
+	int ret;
+
+	if (layer != KVSHM_STAGE_ALL)
+		return stage_job_layer(s->job, layer);
+	ret = stage_job_state(s->job);
+	if (ret > 0)
+		ret = s->error ? s->error : s->phase == STAGE_DONE;
+	return ret;
+}
+
+static int poll_stage(void *arg)
+{
+	const struct waiting *w = arg;
+
+	gpu_pump(w->s->g);
+	return look(w->s, w->layer);
+}
+
+__public int kvshm_stage_wait(struct kvshm_stage *s, uint32_t layer, unsigned timeout_us)
+{
+	struct waiting w = { s, layer };
+	int ret;
+
+	if (client_is_forked(s->g->k))
+		return -EOWNERDEAD;
+	ret = timeout_us ? poll_until(poll_stage, &w, clock_ns() + (uint64_t)timeout_us * 1000u) : poll_stage(&w);
+	return ret == -ETIMEDOUT ? 0 : ret;
+}
+
+__public int kvshm_stage_block(struct kvshm_stage *s, uint32_t layer, void *engine_stream)
+{
+	if (client_is_forked(s->g->k))
+		return -EOWNERDEAD;
+	return stage_job_block(s->job, layer, engine_stream);
+}
+
+__public int kvshm_stage_cancel(struct kvshm_stage *s)
+{
+	if (client_is_forked(s->g->k))
+		return -EOWNERDEAD;
+	gpu_pump(s->g);
+	stage_job_cancel(s->job);
+	return stage_job_state(s->job) > 0;
+}
+
+__public int kvshm_stage_is_over(struct kvshm_stage *s)
+{
+	if (client_is_forked(s->g->k))
+		return -EOWNERDEAD;
+	gpu_pump(s->g);
+	if (stage_job_is_lost(s->job))
+		return -ENOTRECOVERABLE;
+	return s->phase == STAGE_DONE;
+}
+
+__public void kvshm_stage_end(struct kvshm_stage *s)
+{
+	if (!s || client_is_forked(s->g->k))
+		return;
+	s->is_ended = true;
+	if (s->dir == STAGE_H2D)
+		stage_job_cancel(s->job);
+	if (s->phase == STAGE_DONE)
+		recycle(s);
+}
+
+__public int kvshm_stage_info(const struct kvshm_stage *s, struct kvshm_stage_info *info)
+{
+	struct stage_job_info j;
+	struct kvshm_stage_info i;
+
+	if (client_is_forked(s->g->k))
+		return -EOWNERDEAD;
+	if (info->sz != sizeof(i))
+		return -EINVAL;
+	stage_job_info(s->job, &j);
+	i = (struct kvshm_stage_info){ .sz = info->sz, .way = j.way, .is_bounced = j.is_bounced, .nr_steps = j.nr_steps,
+				       .nr_copies = j.nr_copies, .nr_launches = j.nr_launches, .bytes = j.bytes };
+	*info = i;
+	return 0;
+}
+
+_Static_assert(KVSHM_STAGE_FAILED == STAGE_WORD_FAILED, "one word");
+
+__public int kvshm_stage_word(const uint64_t *word, uint64_t ticket)
+{
+	return stage_word_look(word, ticket);
+}
