@@ -33,6 +33,10 @@
 #include "gpu/stage_word.h"
 #include "kvshm/base/compiler.h"
 
+/* Operations of a direction in one call, at least a step: a submit returns while the first layer is on its way. */
+#define SUBMIT_OPS 16u
+#define POLL_OPS 64u
+
 static struct stage_side *side_of(struct stage_job *j)
 {
 	return &j->stage->side[j->sched.dir];
@@ -170,26 +174,40 @@ static int land(struct stage *s, enum stage_dir dir)
 
 /* ---- issuing ---------------------------------------------------------------------------------------------------- */
 
-static void issue(struct stage *s, enum stage_dir dir)
+/* One step.  Return: operations issued, 0: nothing may go now, or it failed. */
+static uint32_t issue_one(struct stage *s, struct stage_job *j)
 {
-	struct stage_job *j;
-	uint64_t bytes;
+	const struct stage_step *step = &j->plan.steps[j->nr_issued];
 	int ret;
 
-	while ((j = job_of(sched_next(&s->sched, dir)))) {
-		bytes = j->plan.steps[j->nr_issued].bytes;
-		if (!sched_may(&s->sched, dir, bytes))
-			return;
-		ret = issue_step(j);
-		if (ret == 0)
-			return;
-		if (ret < 0) {
-			job_end(j, ret);
-			continue;
-		}
-		sched_issued(&s->sched, dir, bytes);
-		j->sched.is_issued = j->nr_issued == j->plan.nr_steps;
+	if (!sched_may(&s->sched, j->sched.dir, step->bytes))
+		return 0;
+	ret = issue_step(j);
+	if (ret < 0)
+		job_end(j, ret);
+	if (ret <= 0)
+		return 0;
+	sched_issued(&s->sched, j->sched.dir, step->bytes);
+	j->sched.is_issued = j->nr_issued == j->plan.nr_steps;
+	return max_of(step->nr_ops, 1u);
+}
+
+/*
+ * A portion of what may go.  Not all at once: a load of many blocks is thousands of operations, a microsecond of the
+ * processor's each, and its first layer lands long before the last is issued.
+ */
+static bool issue(struct stage *s, enum stage_dir dir, uint32_t max)
+{
+	uint32_t nr = 0, now;
+	struct stage_job *j;
+
+	while (nr < max && (j = job_of(sched_next(&s->sched, dir)))) {
+		now = issue_one(s, j);
+		if (!now && j->state == JOB_ACTIVE)
+			break;
+		nr += now;
 	}
+	return nr > 0;
 }
 
 static unsigned nr_open(const struct stage *s)
@@ -205,6 +223,7 @@ unsigned stage_poll(struct stage *s)
 {
 	int ret;
 
+	s->is_issuing = false;
 	if (s->error)
 		return 0;
 	ret = land(s, STAGE_H2D);
@@ -214,14 +233,19 @@ unsigned stage_poll(struct stage *s)
 		lost(s, ret);
 		return 0;
 	}
-	issue(s, STAGE_H2D);
-	issue(s, STAGE_D2H);
+	s->is_issuing = issue(s, STAGE_H2D, POLL_OPS);
+	s->is_issuing |= issue(s, STAGE_D2H, POLL_OPS);
 	return nr_open(s);
 }
 
 uint32_t stage_ways(const struct stage *s)
 {
 	return s->ways;
+}
+
+bool stage_is_issuing(const struct stage *s)
+{
+	return s->is_issuing;
 }
 
 int stage_error(const struct stage *s)
@@ -328,7 +352,7 @@ int stage_submit(struct stage *s, const struct stage_work *w, struct stage_job *
 		ret = gpu_event_follow(&j->after, w->after, &side_of(j)->stream);
 	if (ret < 0)
 		job_end(j, ret);
-	issue(s, w->dir);
+	issue(s, w->dir, SUBMIT_OPS);
 	*ret_job = j;
 	return 0;
 }
@@ -377,12 +401,17 @@ struct waiting {
 	uint32_t layer;
 };
 
+/* Does not return, to be slept upon, while there is something to issue. */
 static int poll_layer(void *arg)
 {
 	const struct waiting *w = arg;
+	int ret;
 
-	stage_poll(w->job->stage);
-	return w->layer == UINT32_MAX ? stage_job_state(w->job) : stage_job_layer(w->job, w->layer);
+	do {
+		stage_poll(w->job->stage);
+		ret = w->layer == UINT32_MAX ? stage_job_state(w->job) : stage_job_layer(w->job, w->layer);
+	} while (!ret && stage_is_issuing(w->job->stage));
+	return ret;
 }
 
 int stage_job_wait(struct stage_job *j, uint32_t layer, uint64_t deadline_ns)
@@ -413,11 +442,13 @@ int stage_job_block(struct stage_job *j, uint32_t layer, CUstream stream)
 
 	if (!step_of(j, layer, &step) || step < j->nr_landed)
 		return 0;
+	while (!j->error && step >= j->nr_issued && issue(j->stage, j->sched.dir, POLL_OPS))
+		;
 	if (j->error)
 		return j->error;
 	if (step >= j->nr_issued)
 		return -EAGAIN;
-	/* what a bounce slice brings to the host has not arrived when the device is done: nobody waits there for it */
+	/* of a bounced save: the engine's blocks are free then, the host's bytes still in a slice */
 	return gpu_event_block(&j->event[step], stream);
 }
 

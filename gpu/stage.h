@@ -90,7 +90,7 @@ int stage_destroy(struct stage *s, uint64_t deadline_ns);
 
 /**
  * stage_submit() - plan a job and start it
- * Loads are issued at once, but for what waits for a bounce slice; puts as the scheduler lets them: stage_poll().
+ * Issues the first portion, at least a step of a load that needs no bounce slice; stage_poll() issues the rest.
  * @ret_job: the caller's until stage_job_put()
  * Return: 0; -EBUSY all jobs in use; -E2BIG too many blocks; -EINVAL, -EOPNOTSUPP as stage_plan_make();
  * -ENOTRECOVERABLE the device is lost.  An error while issuing is the job's, not the call's.
@@ -99,6 +99,9 @@ int stage_submit(struct stage *s, const struct stage_work *w, struct stage_job *
 
 /* See what has landed, issue what may go.  Return: jobs that are not over and not lost. */
 unsigned stage_poll(struct stage *s);
+
+/* Did the last stage_poll() issue something?  Then there may be more, and whoever waits polls again before it sleeps. */
+bool stage_is_issuing(const struct stage *s);
 
 /* STAGE_MAY() of the ways that this driver has and the limits allow. */
 uint32_t stage_ways(const struct stage *s);
@@ -129,8 +132,8 @@ int stage_job_wait_over(struct stage_job *j, uint64_t deadline_ns);
 
 /**
  * stage_job_block() - a stream of the engine waits for a layer, the processor does not
- * Return: 0; -EAGAIN: the layer has not been issued yet, and its event would be no wait: stage_poll() and try
- * again; -errno as stage_job_state().
+ * Issues what comes before it.  Return: 0; -EAGAIN: it cannot be issued yet (bounce slices, puts past their limit), and
+ * its event would be no wait: stage_poll() and try again; -errno as stage_job_state().
  */
 int stage_job_block(struct stage_job *j, uint32_t layer, CUstream stream);
 

@@ -53,6 +53,7 @@ struct stage {
 	struct kmod kmod;
 	bool has_kmod;
 	int error;			/* the device is lost */
+	bool is_issuing;		/* the last poll did, and may go on */
 	uint32_t ways;			/* that the driver has */
 	/* one call's arguments for cuMemcpyBatchAsync */
 	CUdeviceptr *batch_dst, *batch_src;

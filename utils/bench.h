@@ -33,6 +33,10 @@ struct bench_options {
 	struct pmu *pmu;		/* NULL: do not count */
 	enum bench_daemon daemon;
 	const char *socket;		/* NULL: a private daemon */
+	bool is_fake;			/* stage: the fake driver */
+	const char *fake;		/* its path, NULL: beside this program */
+	const char *model, *order;	/* stage: see gpu/geometry.h; NULL: default */
+	unsigned device;		/* stage */
 };
 
 struct bench {
@@ -43,7 +47,7 @@ struct bench {
 };
 
 extern const struct bench bench_match, bench_resolve, bench_get, bench_put, bench_qp, bench_evict,
-	bench_attach, bench_policy, bench_plan;
+	bench_attach, bench_policy, bench_plan, bench_stage;
 
 /* The commands kvshm bench compare, kvshm bench report. */
 int bench_compare(int argc, char **argv);

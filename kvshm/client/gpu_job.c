@@ -444,9 +444,13 @@ static int look(const struct kvshm_stage *s, uint32_t layer)
 static int poll_stage(void *arg)
 {
 	const struct waiting *w = arg;
+	int ret;
 
-	gpu_pump(w->s->g);
-	return look(w->s, w->layer);
+	do {
+		gpu_pump(w->s->g);
+		ret = look(w->s, w->layer);
+	} while (!ret && stage_is_issuing(w->s->g->stage));
+	return ret;
 }
 
 __public int kvshm_stage_wait(struct kvshm_stage *s, uint32_t layer, unsigned timeout_us)

@@ -16,8 +16,8 @@
  * device is lost, or hangs), they are kept until the process ends.
  *
  * The driver is found at run time.  Errors are negative errno, outputs are left alone on failure.  All calls belong to
- * the thread of the handle, but for kvshm_stage_word().  Somebody must call kvshm_gpu_poll(), or one of the waits, for
- * puts to go on.
+ * the thread of the handle, but for kvshm_stage_word().  Large jobs are issued in portions: somebody must call
+ * kvshm_gpu_poll(), or one of the waits, for them to go on.
  */
 #ifndef KVSHM_GPU_H
 #define KVSHM_GPU_H
@@ -332,8 +332,10 @@ int kvshm_stage_wait(struct kvshm_stage *s, uint32_t layer, unsigned timeout_us)
  * @layer: of the model
  * @engine_stream: CUstream, cudaStream_t; NULL: the default stream
  *
- * Return: 0; -EAGAIN the layer is not issued yet (a bounced load waits for a slice): kvshm_gpu_poll() and again, or
- * kvshm_stage_wait(); else as kvshm_stage_wait().
+ * Issues the copies of the layers up to it, if that has not been done.
+ *
+ * Return: 0; -EAGAIN they cannot be issued yet (a bounced load waits for a slice, a save for those before it):
+ * kvshm_gpu_poll() and again, or kvshm_stage_wait(); else as kvshm_stage_wait().
  */
 int kvshm_stage_block(struct kvshm_stage *s, uint32_t layer, void *engine_stream);
 

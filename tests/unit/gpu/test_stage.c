@@ -365,6 +365,33 @@ static void a_put_keeps_little_in_flight_while_a_load_waits(void **state)
 	fx_end(&x);
 }
 
+static void a_long_job_is_issued_in_portions(void **state)
+{
+	struct stage_limits lim = { .nr_jobs = 2, .nr_items = FX_BLOCKS, .ways = STAGE_MAY(STAGE_WAY_COPY) };
+	struct gpu_model deep = { "deep", 64, 2, 64, 0 };
+	uint64_t first, second;
+	struct stage_job *j;
+	struct fx x;
+
+	/* 8 blocks of 64 layers, a copy each at least */
+	fx_begin(&x, &deep, "L/BKHNC", false, SLOW);
+	use_items(&x);
+	assert_int_equal(stage_create(&x.f.ctx, &x.l, &lim, &x.s), 0);
+	j = fx_submit(&x, STAGE_H2D, 1);
+	first = fake_cuda_counters(&x.f).copies[GPU_H2D];
+	assert_true(first >= 16 && first < 32);
+	/* a stream that waits for the last layer needs all of it issued */
+	assert_int_equal(stage_job_block(j, 63, NULL), 0);
+	second = fake_cuda_counters(&x.f).copies[GPU_H2D];
+	assert_int_equal(j->nr_issued, 64);
+	assert_true(second > first);
+	assert_int_equal(x.f.fake->script("h2d=1e10"), 0);
+	assert_int_equal(stage_job_wait(j, UINT32_MAX, fx_soon()), 1);
+	assert_int_equal(fx_differ_all(&x), 0);
+	stage_job_put(j);
+	fx_end(&x);
+}
+
 static void a_submit_allocates_nothing(void **state)
 {
 	/* the second put finds no room in flight, so that no call of the fake driver allocates either */
@@ -429,6 +456,7 @@ int main(void)
 		cmocka_unit_test(a_cancel_waits_for_what_was_issued),
 		cmocka_unit_test(an_abandoned_job_is_used_again_when_it_has_landed),
 		cmocka_unit_test(a_put_keeps_little_in_flight_while_a_load_waits),
+		cmocka_unit_test(a_long_job_is_issued_in_portions),
 		cmocka_unit_test(a_submit_allocates_nothing),
 		cmocka_unit_test(what_cannot_be_a_job_is_refused),
 	};

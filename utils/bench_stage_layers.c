@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bench_stage_layers.c - does loading hide behind computing, layer by layer?
+ *
+ * The engine's stream waits for a layer, computes it, waits for the next.  Exposed is what that takes longer than the
+ * same kernels alone.
+ * For L layers with load l and compute c each it is l where l <= c, else L * (l - c) + c: then the last layer lands
+ * after L * l, and is computed.  l is measured in the same run, without computing.
+ */
+#include <errno.h>
+#include <math.h>
+
+#include "gpu/cuda_err.h"
+#include "kvshm/base/clock.h"
+#include "kvshm/base/compiler.h"
+#include "utils/bench_stage.h"
+
+#define REPEATS 20u
+#define FAKE_REPEATS 1u			/* they are equal */
+#define WARM_UP 1u
+
+/* ---- the engine: one stream, a kernel a layer ------------------------------------------------------------ */
+
+/* One warp that waits for @ns of the device's clock: loads and their kernels go on beside it. */
+static const char busy_text[] =
+	".version 6.0\n.target sm_70\n.address_size 64\n"
+	".visible .entry fake_busy(.param .u64 ns)\n{\n"
+	"	.reg .u64 %t<4>;\n	.reg .pred %p;\n"
+	"	ld.param.u64 %t0, [ns];\n"
+	"	mov.u64 %t1, %globaltimer;\n"
+	"again:\n"
+	"	mov.u64 %t2, %globaltimer;\n"
+	"	sub.u64 %t3, %t2, %t1;\n"
+	"	setp.lt.u64 %p, %t3, %t0;\n"
+	"	@%p bra again;\n"
+	"	ret;\n}\n";
+
+struct engine {
+	struct gpu_stream stream;
+	CUmodule module;
+	CUfunction busy;
+};
+
+static void engine_close(struct stage_world *w, struct engine *e)
+{
+	gpu_stream_close(&e->stream);
+	if (e->module && !gpu_ctx_enter(&w->ctx)) {
+		w->cu.ModuleUnload(e->module);
+		gpu_ctx_leave(&w->ctx);
+	}
+}
+
+static int engine_open(struct stage_world *w, struct engine *e)
+{
+	CUresult r;
+	int ret = gpu_stream_open(&w->ctx, true, &e->stream);
+
+	if (!ret)
+		ret = gpu_ctx_enter(&w->ctx);
+	if (ret < 0)
+		return ret;
+	r = w->cu.ModuleLoadData(&e->module, busy_text);
+	if (r == CUDA_SUCCESS)
+		r = w->cu.ModuleGetFunction(&e->busy, e->module, "fake_busy");
+	gpu_ctx_leave(&w->ctx);
+	return cuda_errno(r);
+}
+
+/* Its stream waits for the layer, then computes; the processor waits for nothing but slices. */
+static int engine_layer(struct stage_world *w, struct engine *e, struct stage *s, struct stage_job *job, uint32_t layer,
+			uint64_t compute_ns)
+{
+	const unsigned grid[3] = { 1, 1, 1 };
+	void *params[] = { &compute_ns };
+	int ret = 0;
+
+	while (job && (ret = stage_job_block(job, layer, e->stream.stream)) == -EAGAIN)
+		stage_poll(s);
+	if (ret == 0 && compute_ns)
+		ret = gpu_stream_launch(&e->stream, e->busy, grid, 32, params);
+	(void)w;
+	return ret;
+}
+
+/* All layers, loaded first with @s, each computed.  Return: ns from the begin to the end of the last, or -errno. */
+static double pass(struct stage_world *w, struct engine *e, struct stage *s, uint64_t compute_ns)
+{
+	uint64_t start = stage_world_now(w);
+	struct stage_job *job = NULL;
+	int ret = s ? stage_world_submit(w, s, STAGE_H2D, w->nr, 1, &job) : 0;
+
+	for (uint32_t i = 0; i < w->l.nr_layers && ret >= 0; i++)
+		ret = engine_layer(w, e, s, job, i, compute_ns);
+	if (ret >= 0)
+		ret = stage_world_stream(w, &e->stream);
+	start = stage_world_now(w) - start;
+	if (job && ret >= 0)
+		ret = stage_world_wait(w, job, UINT32_MAX);
+	stage_job_put(job);
+	return ret < 0 ? ret : (double)start;
+}
+
+static double median_pass(struct stage_world *w, struct engine *e, struct stage *s, uint64_t compute_ns)
+{
+	unsigned nr = w->fake ? FAKE_REPEATS : REPEATS;
+	struct samples v = { 0 };
+	double ns = 0;
+
+	for (unsigned i = 0; i < WARM_UP + nr && ns >= 0; i++) {
+		ns = pass(w, e, s, compute_ns);
+		if (i >= WARM_UP && ns >= 0)
+			samples_add(&v, ns);
+	}
+	ns = ns < 0 ? ns : samples_quantile(&v, 0.5);
+	samples_fini(&v);
+	return ns;
+}
+
+/* ---- what is exposed ---------------------------------------------------------------------------------------- */
+
+static double formula(double layers, double load, double compute)
+{
+	return load <= compute ? load : layers * (load - compute) + compute;
+}
+
+static int report_one(struct stage_world *w, struct engine *e, struct stage *s, double load, double ratio, struct jdoc *j,
+		      double *error_max)
+{
+	double layers = w->l.nr_layers, alone = median_pass(w, e, NULL, (uint64_t)(load * ratio));
+	double both = median_pass(w, e, s, (uint64_t)(load * ratio)), compute, want, error;
+	struct jdoc *row;
+
+	if (alone < 0 || both < 0)
+		return (int)min_of(alone, both);
+	/* as it was, launches included */
+	compute = alone / layers;
+	want = formula(layers, load, compute);
+	error = fabs(both - alone - want) / want;
+	*error_max = max_of(*error_max, error);
+	row = jdoc_append(j, "exposed");
+	jdoc_real(row, "compute_load_ratio", ratio);
+	jdoc_real(row, "load_us", load / 1000);
+	jdoc_real(row, "compute_us", compute / 1000);
+	jdoc_real(row, "exposed_us", (both - alone) / 1000);
+	jdoc_real(row, "formula_us", want / 1000);
+	jdoc_real(row, "error_ratio", error);
+	jdoc_real(row, "hidden_percent", 100 * (1 - (both - alone) / (layers * load)));
+	return 0;
+}
+
+static int report_exposed(struct stage_world *w, struct engine *e, struct stage *s, struct jdoc *j)
+{
+	static const double ratios[] = { 0.25, 0.5, 1, 2 };
+	double load = median_pass(w, e, s, 0) / w->l.nr_layers, error_max = 0;
+	int ret = load < 0 ? -EIO : 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(ratios) && !ret; i++)
+		ret = report_one(w, e, s, load, ratios[i], j, &error_max);
+	if (!ret)
+		jdoc_real(j, "formula_error_max", error_max);
+	return ret;
+}
+
+/* The least job there is, one layer of one block, from submit to landed: an upper bound of the first byte's time. */
+static int report_first(struct stage_world *w, struct stage *s, struct jdoc *j)
+{
+	unsigned nr = w->fake ? FAKE_REPEATS : 10 * REPEATS;
+	const struct stage_list list[GPU_GROUPS_MAX] = { { w->items, 1 } };
+	const struct stage_work work = { .dir = STAGE_H2D, .host = &w->host, .list = list, .nr_layers = 1 };
+	struct samples v = { 0 };
+	int ret = 0;
+
+	for (unsigned i = 0; i < WARM_UP + nr && ret >= 0; i++) {
+		uint64_t start = stage_world_now(w);
+		struct stage_job *job;
+
+		ret = stage_submit(s, &work, &job);
+		if (ret < 0)
+			break;
+		ret = stage_world_wait(w, job, UINT32_MAX);
+		if (i >= WARM_UP)
+			samples_add(&v, (double)(stage_world_now(w) - start));
+		stage_job_put(job);
+	}
+	if (ret >= 0) {
+		jdoc_real(j, "first_byte_us", samples_quantile(&v, 0.5) / 1000);
+		jdoc_real(j, "first_byte_p99_us", samples_quantile(&v, 0.99) / 1000);
+	}
+	samples_fini(&v);
+	return min_of(ret, 0);
+}
+
+int stage_report_layers(struct stage_world *w, struct jdoc *j)
+{
+	struct engine e = { 0 };
+	struct stage *s;
+	int ret = stage_world_stage(w, stage_world_ways(w), 2, &s);
+
+	if (ret < 0)
+		return ret;
+	ret = engine_open(w, &e);
+	if (!ret)
+		ret = report_exposed(w, &e, s, j);
+	if (!ret)
+		ret = report_first(w, s, j);
+	engine_close(w, &e);
+	stage_destroy(s, clock_ns() + STAGE_WAIT_NS);
+	return ret;
+}
