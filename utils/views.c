@@ -78,6 +78,17 @@ static void view_pins(struct table *t, const struct snapshot *now, const struct 
 	table_note(t, "as of the last scan; who pins what: kvshm clients");
 }
 
+static void view_gpu(struct table *t, const struct snapshot *now, const struct snapshot *before)
+{
+	static const enum metric m[] = {
+		METRIC_GPU_IN_BYTES, METRIC_GPU_IN_BLOCKS, METRIC_GPU_OUT_BYTES, METRIC_GPU_OUT_BLOCKS,
+		METRIC_GPU_BOUNCED_BYTES, METRIC_GPU_FAILED, METRIC_GPU_HELD,
+	};
+
+	facts(t, "gpu", now, before, m, ARRAY_SIZE(m));
+	table_note(t, "copies that clients drive through kvshm_stage_in() and kvshm_stage_out(), by their own counters");
+}
+
 static void view_tiers(struct table *t, const struct snapshot *now, const struct snapshot *before)
 {
 	static const struct column columns[] = {
@@ -115,12 +126,6 @@ static void empty(struct table *t, const char *view, const char *why)
 {
 	table_begin(t, view, no_columns, ARRAY_SIZE(no_columns));
 	table_note(t, "%s", why);
-}
-
-static void view_gpu(struct table *t, const struct snapshot *now, const struct snapshot *before)
-{
-	(void)now, (void)before;
-	empty(t, "gpu", "no GPU staging in this build: engines copy between the arena and their GPU themselves");
 }
 
 static void view_mrc(struct table *t, const struct snapshot *now, const struct snapshot *before)

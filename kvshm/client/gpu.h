@@ -52,7 +52,8 @@ struct kvshm_stage {
 	enum stage_dir dir;
 	bool is_ended;			/* the caller is done with it */
 	bool is_keep;
-	bool is_counted;		/* its end by an error or cancel */
+	bool is_bounced;
+	bool is_held;			/* counted as such */
 	struct stage_job *job;
 	struct gpu_mem *mem;		/* NULL: the buffer */
 	int error;			/* after landing: of commit or put */

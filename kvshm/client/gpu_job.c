@@ -70,14 +70,36 @@ static void count_end(struct kvshm_stage *s)
 	struct kvshm_gpu_info *n = &s->g->info;
 	int state = stage_job_state(s->job);
 
-	if (state > 0) {
-		*(s->dir == STAGE_H2D ? &n->in_bytes : &n->out_bytes) += s->bytes;
-		*(s->dir == STAGE_H2D ? &n->in_blocks : &n->out_blocks) += s->nr_blocks;
+	if (state > 0 && s->dir == STAGE_H2D) {
+		n->in_bytes += s->bytes;
+		n->in_blocks += s->nr_blocks;
+		client_count(s->g->k, KVSHM_CC_GPU_IN_BYTES, s->bytes);
+		client_count(s->g->k, KVSHM_CC_GPU_IN_BLOCKS, s->nr_blocks);
+	} else if (state > 0) {
+		n->out_bytes += s->bytes;
+		n->out_blocks += s->nr_blocks;
+		client_count(s->g->k, KVSHM_CC_GPU_OUT_BYTES, s->bytes);
+		client_count(s->g->k, KVSHM_CC_GPU_OUT_BLOCKS, s->nr_blocks);
 	} else if (state == -ECANCELED) {
 		n->cancelled++;
 	} else {
 		n->failed++;
+		client_count(s->g->k, KVSHM_CC_GPU_FAILED, 1);
 	}
+	if (state > 0 && s->is_bounced) {
+		n->bounced_bytes += s->bytes;
+		client_count(s->g->k, KVSHM_CC_GPU_BOUNCED_BYTES, s->bytes);
+	}
+}
+
+/* Nobody knows when, or whether, the device is done with it. */
+static void count_held(struct kvshm_stage *s)
+{
+	if (s->is_held)
+		return;
+	s->is_held = true;
+	s->g->info.held_jobs++;
+	client_count(s->g->k, KVSHM_CC_GPU_HELD, 1);
 }
 
 static void recycle(struct kvshm_stage *s)
@@ -112,12 +134,11 @@ int gpu_pump(struct kvshm_gpu *g)
 
 		if (s->phase == STAGE_FLYING && stage_job_is_over(s->job))
 			finish(s);
+		if (s->phase == STAGE_FLYING && stage_job_is_lost(s->job))
+			count_held(s);
 		nr += s->phase == STAGE_FLYING;
 	}
-	if (!stage_error(g->stage))
-		return nr;
-	g->info.held_jobs = (uint64_t)nr;
-	return nr ? stage_error(g->stage) : 0;
+	return nr && stage_error(g->stage) ? stage_error(g->stage) : nr;
 }
 
 void gpu_leave_behind(struct kvshm_gpu *g)
@@ -125,9 +146,12 @@ void gpu_leave_behind(struct kvshm_gpu *g)
 	struct attachment *a;
 
 	for (uint32_t i = 0; i < g->max_jobs; i++) {
-		const struct kvshm_stage *s = &g->job[i];
+		struct kvshm_stage *s = &g->job[i];
 
-		if (s->phase != STAGE_FLYING || !s->mem)
+		if (s->phase != STAGE_FLYING)
+			continue;
+		count_held(s);
+		if (!s->mem)
 			continue;
 		for (uint32_t n = 0; n < s->nr_pins; n++)
 			if ((a = attachment_find(g->k, s->pins[n].epoch)))
@@ -174,7 +198,7 @@ static int job_begin(struct kvshm_gpu *g, enum stage_dir dir, const struct kvshm
 	if (!s)
 		return stage_error(g->stage) ? stage_error(g->stage) : -EBUSY;
 	s->dir = dir;
-	s->is_ended = false;
+	s->is_ended = s->is_held = false;
 	s->is_keep = d->flags & KVSHM_STAGE_KEEP;
 	s->mem = NULL;
 	s->error = 0;
@@ -211,7 +235,7 @@ static int submit(struct kvshm_stage *s, const struct kvshm_stage_desc *d, const
 	s->bytes = info.bytes;
 	g->info.copies += info.nr_copies;
 	g->info.launches += info.nr_launches;
-	g->info.bounced_bytes += info.is_bounced ? info.bytes : 0;
+	s->is_bounced = info.is_bounced;
 	s->phase = STAGE_FLYING;
 	if (s->mem)
 		s->mem->nr_jobs++;

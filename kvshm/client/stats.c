@@ -5,8 +5,8 @@
 
 #include "kvshm/client/client.h"
 
-/* The first counters of both stand in the same order. */
-#define NR_COPIED KVSHM_CC_LAST
+/* The first counters of both stand in the same order; those of a GPU are in kvshm_gpu_info(). */
+#define NR_COPIED KVSHM_CC_GPU_IN_BYTES
 
 _Static_assert(offsetof(struct kvshm_client_stats, messages) ==
 	       offsetof(struct kvshm_client_stats, lookups) + NR_COPIED * sizeof(uint64_t),

@@ -149,6 +149,13 @@ static void publish_clients(struct writer *w)
 	stat_set(p, METRIC_TOUCHES_DROPPED, cc[KVSHM_CC_TOUCHES_DROPPED]);
 	stat_set(p, METRIC_CLIENT_DROPPED, cc[KVSHM_CC_DROPPED_DEAD] + cc[KVSHM_CC_DROPPED_CREDIT]);
 	stat_set(p, METRIC_COUNTERS_REJECTED, w->counts.counters_rejected);
+	stat_set(p, METRIC_GPU_IN_BYTES, cc[KVSHM_CC_GPU_IN_BYTES]);
+	stat_set(p, METRIC_GPU_IN_BLOCKS, cc[KVSHM_CC_GPU_IN_BLOCKS]);
+	stat_set(p, METRIC_GPU_OUT_BYTES, cc[KVSHM_CC_GPU_OUT_BYTES]);
+	stat_set(p, METRIC_GPU_OUT_BLOCKS, cc[KVSHM_CC_GPU_OUT_BLOCKS]);
+	stat_set(p, METRIC_GPU_BOUNCED_BYTES, cc[KVSHM_CC_GPU_BOUNCED_BYTES]);
+	stat_set(p, METRIC_GPU_FAILED, cc[KVSHM_CC_GPU_FAILED]);
+	stat_set(p, METRIC_GPU_HELD, cc[KVSHM_CC_GPU_HELD]);
 }
 
 #define MINUTE (60 * 1000000000ull / RECENT_MARK_NS)

@@ -172,7 +172,7 @@ int kvshm_gpu_poll(struct kvshm_gpu *g);
  * @launches: of kernels
  * @failed: jobs that ended by an error
  * @cancelled: jobs that ended by a cancel
- * @held_jobs: jobs whose memory is kept, for the device is lost
+ * @held_jobs: jobs whose memory is kept, for the device is lost or hangs
  * @why: why an extent was refused, "" if none was
  */
 struct kvshm_gpu_info {

@@ -231,7 +231,9 @@ static void views_come_as_json_csv_and_plain_numbers(void **state)
 	assert_int_equal(stat_with("clients", "--json"), EXIT_FINE);
 	assert_non_null(strstr(output, "\"view\":\"clients\",\"rows\":[{\"slot\":4,"));
 	assert_int_equal(stat_with("gpu", "--json"), EXIT_FINE);
-	assert_non_null(strstr(output, "\"rows\":[],\"notes\":[{\"text\":\"no GPU staging in this build"));
+	assert_non_null(strstr(output, "\"view\":\"gpu\",\"rows\":[{\"metric\":\"kvshm_gpu_loaded_bytes_total\",\"value\":0,"));
+	assert_int_equal(stat_with("mrc", "--json"), EXIT_FINE);
+	assert_non_null(strstr(output, "\"rows\":[],\"notes\":[{\"text\":\"the page holds no miss-ratio curve"));
 	assert_int_equal(run(cmd_clients, (char *)"clients", (char *)"--json"), EXIT_FINE);
 	assert_non_null(strstr(output, "\"schema\":\"kvshm.clients/1\""));
 	assert_non_null(strstr(output, "\"clients\":[{\"slot\":4,\"pid\":99,\"uid\":991,"));

@@ -57,6 +57,8 @@ static void every_layout_goes_to_the_cache_and_back(void **state)
 		assert_int_equal(gx_info(&x).out_bytes, 2 * GX_NR * FAKE_LEN);
 		assert_int_equal(gx_info(&x).bounced_bytes, 0);
 		assert_int_equal(gx_info(&x).is_simulated, 1);
+		assert_int_equal(x.k->cc[KVSHM_CC_GPU_IN_BLOCKS], 2 * GX_NR);
+		assert_int_equal(x.k->cc[KVSHM_CC_GPU_OUT_BYTES], 2 * GX_NR * FAKE_LEN);
 		gx_end(&x);
 	}
 }

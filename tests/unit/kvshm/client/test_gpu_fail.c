@@ -210,6 +210,7 @@ static void a_lost_device_holds_pins_and_blocks_until_the_process_ends(void **st
 	assert_int_equal(kvshm_stage_is_over(in), -ENOTRECOVERABLE);
 	assert_int_equal(kvshm_gpu_poll(x.g), -ENOTRECOVERABLE);
 	assert_int_equal(gx_info(&x).held_jobs, 2);
+	assert_int_equal(x.k->cc[KVSHM_CC_GPU_HELD], 2);
 	/* host memory is read as before, the device is not used again */
 	again = gx_load_of(&x, &c, 2);
 	assert_int_equal(kvshm_stage_in(x.g, &again, NULL, &more), -ENOTRECOVERABLE);
