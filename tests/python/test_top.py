@@ -109,7 +109,7 @@ class TopTest(unittest.TestCase):
         shown = t.wait_for("running", "arena   [", "pinned  [", "hits    [", "memory ", "F10 Quit", "64.0 MiB")
         self.assertTrue(shown.startswith("kvshm main  pid "))
         for name, text in (("clients", "engine two"), ("tiers", "dram"), ("namespaces", "PUBLISHED"), ("classes", "CLASS"),
-                           ("queues", "TO TAKE"), ("pins", "kvshm_pin_scans_total"), ("gpu", "no GPU staging"),
+                           ("queues", "TO TAKE"), ("pins", "kvshm_pin_scans_total"), ("gpu", "kvshm_gpu_loaded_bytes_total"),
                            ("numa", "EXTENT"), ("hist", "P99.9"), ("mrc", "miss-ratio curve"),
                            ("events", "events"), ("config", "arena.dir"), ("metrics", "kvshm_arena_capacity_bytes")):
             t.keys("\t")

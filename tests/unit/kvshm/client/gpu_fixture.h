@@ -70,15 +70,13 @@ static inline void gx_options(struct gx *x)
 	};
 }
 
-/* Handle and options; the side is opened by gx_open(). */
-static inline void gx_begin(struct gx *x, struct fake *f, const struct gpu_model *m, const char *dims,
-			    const char *script)
+/* Device, pool and options. */
+static inline void gx_device(struct gx *x, const struct gpu_model *m, const char *dims, const char *script)
 {
 	struct gpu_layout probe;
 	uint64_t len;
 
 	memset(x, 0, sizeof(*x));
-	x->f = f;
 	fake_cuda_start(&x->c, script);
 	assert_int_equal(gpu_geometry_layout(m, dims, 16, GX_BLOCKS, 1 << 20, &probe, &len), 0);
 	gx_pool(x, len);
@@ -86,6 +84,14 @@ static inline void gx_begin(struct gx *x, struct fake *f, const struct gpu_model
 	assert_int_equal(x->l.group[0].arena_len, FAKE_LEN);
 	gx_options(x);
 	gx_fill(x, 1);
+}
+
+/* And a handle; the side is opened by gx_open(). */
+static inline void gx_begin(struct gx *x, struct fake *f, const struct gpu_model *m, const char *dims,
+			    const char *script)
+{
+	gx_device(x, m, dims, script);
+	x->f = f;
 	x->k = fake_open(f, 0);
 	x->ns[0] = fake_attach_ns(x->k);
 }

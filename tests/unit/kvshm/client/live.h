@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* live.h - a real kvshmd of a test's own */
+/* live.h - a real kvshmd in a directory of its own, for tests of the library */
 #ifndef TESTS_UNIT_CLIENT_LIVE_H
 #define TESTS_UNIT_CLIENT_LIVE_H
 
@@ -9,6 +9,8 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+
+#include "kvshm/stats/statpage.h"
 
 struct live {
 	char bin[512], dir[128], run[160], socket[192], memory[128];
@@ -86,6 +88,62 @@ static inline struct kvshm *open_live(struct live *l, unsigned flags)
 
 	assert_int_equal(kvshm_open(&o, &k), 0);
 	return k;
+}
+
+/* Acquire a chain of which @nr are cached, compare every byte. */
+static inline void check_chain(struct kvshm *k, uint32_t ns, uint32_t chain, unsigned nr)
+{
+	struct kvshm_key keys[64] = { { { 0 } } };
+	struct kvshm_block b[64];
+	struct kvshm_pin pin;
+	unsigned i;
+
+	fake_keys(keys, nr + 4, chain);
+	assert_int_equal(kvshm_acquire(k, ns, keys, nr + 4, &pin), nr);
+	assert_int_equal(kvshm_resolve(k, &pin, keys, b), nr);
+	for (i = 0; i < nr; i++)
+		assert_true(fake_is_filled(b[i].ptr, chain, i, FAKE_LEN));
+	kvshm_release(k, &pin);
+}
+
+/* A metric of the daemon's page, after it has become at least @at_least, or a deadline. */
+static inline uint64_t live_metric(const struct live *l, enum metric m, uint64_t at_least)
+{
+	uint64_t end = clock_ns() + FAKE_SOON_NS, n;
+	struct statpage *page;
+	char path[300];
+
+	snprintf(path, sizeof(path), "%s/stats", l->run);
+	assert_int_equal(statpage_open(path, &page), 0);
+	do {
+		poll(NULL, 0, 5);
+		n = stat_get(page, m);
+	} while (n < at_least && clock_ns() < end);
+	statpage_destroy(page);
+	return n;
+}
+
+/* The same until it is 0. */
+static inline uint64_t live_metric_gone(const struct live *l, enum metric m)
+{
+	uint64_t end = clock_ns() + FAKE_SOON_NS, n;
+
+	do {
+		n = live_metric(l, m, 0);
+	} while (n && clock_ns() < end);
+	return n;
+}
+
+static inline bool live_is_built(void)
+{
+	const char *build = getenv("KVSHM_BUILD");
+	char bin[512];
+
+	snprintf(bin, sizeof(bin), "%s/kvshmd", build ? build : "build");
+	if (!access(bin, X_OK))
+		return true;
+	printf("no %s\n", bin);
+	return false;
 }
 
 #endif
