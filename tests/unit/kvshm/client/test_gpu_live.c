@@ -5,6 +5,8 @@
  */
 #include "live.h"
 
+#include <sys/prctl.h>
+
 #include "kvshm/stats/statpage.h"
 
 #include "gpu_fixture.h"
@@ -34,6 +36,8 @@ static void child_begin(struct child *c, struct live *l, void (*fn)(struct gx *x
 		struct gx x;
 
 		close(fds[0]);
+		/* a test that fails must not leave it behind */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		gx_device(&x, &gx_model, "L/BKHNC", NULL);
 		x.o.timeout_ms = 100;
 		x.k = open_live(l, 0);
