@@ -48,12 +48,6 @@ void stage_world_reset(struct stage_world *w);
 /* Now, on the clock that copies take their time by. */
 uint64_t stage_world_now(const struct stage_world *w);
 
-/* All ways, but for those that the fake's clock has no time for. */
-static inline uint32_t stage_world_ways(const struct stage_world *w)
-{
-	return w->fake ? STAGE_MAY_ALL & ~STAGE_MAY(STAGE_WAY_DIRECT) : STAGE_MAY_ALL;
-}
-
 /* A stage of these ways for jobs of .nr blocks.  Return: 0, -errno. */
 int stage_world_stage(const struct stage_world *w, uint32_t ways, uint32_t nr_jobs, struct stage **ret_s);
 

@@ -194,7 +194,7 @@ int stage_report_layers(struct stage_world *w, struct jdoc *j)
 {
 	struct engine e = { 0 };
 	struct stage *s;
-	int ret = stage_world_stage(w, stage_world_ways(w), 2, &s);
+	int ret = stage_world_stage(w, STAGE_MAY_ALL, 2, &s);
 
 	if (ret < 0)
 		return ret;

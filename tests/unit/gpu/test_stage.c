@@ -415,6 +415,81 @@ static void a_submit_allocates_nothing(void **state)
 	fx_end(&x);
 }
 
+static struct fx *faulty;
+static struct stage *made;
+
+static int make(void)
+{
+	/* little of everything: each event is an allocation of the fake driver, and fails like one of the real one */
+	struct stage_limits lim = { .nr_jobs = 1, .nr_items = 2, .layers_per_step = 2, .bounce_len = 32 << 10 };
+
+	return stage_create(&faulty->f.ctx, &faulty->l, &lim, &made);
+}
+
+static void unmake(void)
+{
+	assert_int_equal(stage_destroy(made, fx_soon()), 0);
+}
+
+static void a_stage_that_cannot_be_made_leaves_nothing_behind(void **state)
+{
+	struct fake_counters before, after;
+	struct fx x;
+
+	if (FAULT_MISSING)
+		skip();
+	fx_begin(&x, &fx_model, "L/BKHNC", false, NULL);
+	faulty = &x;
+	before = fake_cuda_counters(&x.f);
+	for (unsigned k = 1;; k++) {
+		bool fired;
+		int ret;
+
+		fault_arm(k);
+		ret = make();
+		fired = fault_disarm();
+		if (ret == 0)
+			unmake();
+		else
+			assert_int_equal(ret, -ENOMEM);
+		after = fake_cuda_counters(&x.f);
+		assert_int_equal(after.streams, before.streams);
+		assert_int_equal(after.events, before.events);
+		assert_int_equal(after.allocations, before.allocations);
+		assert_int_equal(after.registered, before.registered);
+		if (!fired) {
+			assert_int_equal(ret, 0);
+			assert_true(k > 20);
+			break;
+		}
+	}
+	fx_end(&x);
+}
+
+static void a_stage_without_device_memory_leaves_nothing_behind(void **state)
+{
+	struct stage_limits lim = { .nr_jobs = 1, .nr_items = 2, .landing_len = 64 << 10 };
+	struct fake_counters before, after;
+	struct fx x;
+
+	fx_begin(&x, &fx_model, "L/BKHNC", false, NULL);
+	before = fake_cuda_counters(&x.f);
+	for (unsigned i = 1; i <= 2; i++) {
+		char script[32];
+
+		snprintf(script, sizeof(script), "fail=cuMemAlloc:%u:2", i);
+		assert_int_equal(x.f.fake->script(script), 0);
+		assert_int_equal(stage_create(&x.f.ctx, &x.l, &lim, &x.s), -ENOMEM);
+		assert_null(x.s);
+		after = fake_cuda_counters(&x.f);
+		assert_int_equal(after.streams, before.streams);
+		assert_int_equal(after.events, before.events);
+		assert_int_equal(after.allocations, before.allocations);
+		assert_int_equal(after.registered, before.registered);
+	}
+	fx_end(&x);
+}
+
 static void what_cannot_be_a_job_is_refused(void **state)
 {
 	struct stage_job *j = NULL;
@@ -458,6 +533,8 @@ int main(void)
 		cmocka_unit_test(a_put_keeps_little_in_flight_while_a_load_waits),
 		cmocka_unit_test(a_long_job_is_issued_in_portions),
 		cmocka_unit_test(a_submit_allocates_nothing),
+		cmocka_unit_test(a_stage_that_cannot_be_made_leaves_nothing_behind),
+		cmocka_unit_test(a_stage_without_device_memory_leaves_nothing_behind),
 		cmocka_unit_test(what_cannot_be_a_job_is_refused),
 	};
 
