@@ -221,7 +221,7 @@ err_free:
 __public int kvshm_gpu_open(struct kvshm *k, const struct kvshm_gpu_options *opts, struct kvshm_gpu **ret_g)
 {
 	struct kvshm_gpu_options o;
-	struct kvshm_gpu *g;
+	struct kvshm_gpu *g = NULL;
 	struct gpu_mem *m;
 	int ret;
 
