@@ -2,6 +2,8 @@
 /* Copies by a real kvshm-gpud over the fake driver, asked for through the library by an untrusted client. */
 #include "live.h"
 
+#include <sys/prctl.h>
+
 #include <kvshm/service.h>
 
 #include "tests/lib/fake_cuda.h"
@@ -34,6 +36,8 @@ static void start_gpud(struct served *x, const char *script)
 	if (x->gpud == 0) {
 		int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 
+		/* a test that fails leaves none behind */
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
 		dup2(fd, 1);
 		dup2(fd, 2);
 		setenv("FAKE_CUDA_SCRIPT", script, 1);
