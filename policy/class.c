@@ -104,9 +104,19 @@ uint16_t class_of(struct class_tree *t, unsigned uses, unsigned gap, uint32_t hi
 	return class_in_row(t, class_row(t, gap, hints), uses);
 }
 
+/* The same descent below a node of their own: nothing tells more than this. */
 uint16_t class_left(struct class_tree *t, uint16_t node)
 {
-	if (t->edge[node] >> 8 == CLASS_LEVEL_LEFT)
+	uint32_t edge[CLASS_LEVELS];
+	unsigned nr = 0;
+	uint16_t n;
+
+	if (class_is_left(t, node))
 		return node;
-	return class_child(t, node, EDGE(CLASS_LEVEL_LEFT, 1));
+	for (n = node; n && nr < CLASS_LEVELS; n = t->parent[n])
+		edge[nr++] = t->edge[n];
+	n = class_child(t, 0, EDGE(CLASS_LEVEL_LEFT, 1));
+	while (nr)
+		n = class_child(t, n, edge[--nr]);
+	return n;
 }

@@ -2,8 +2,8 @@
 /*
  * class.h - the back-off tree: which accesses are alike, coarse to fine
  *
- *   all -> uses so far -> stop reason -> request type -> output length -> turn -> the block's last gap -> many uses
- *       -> left behind
+ *   all -> left behind, or not -> uses so far -> stop reason -> request type -> output length -> turn
+ *       -> the block's last gap -> many uses
  *
  * A hint that is missing is passed over, and costs only what it would have told.  A node is made when an
  * access first needs it; when the tree is full, new accesses stay at the node above.
@@ -20,7 +20,8 @@
 #define CLASS_SLOTS (4 * CLASS_MAX)
 #define CLASS_ROWS 2048u
 #define CLASS_LEVEL_MANY 6u
-#define CLASS_LEVEL_LEFT 7u		/* the last one */
+#define CLASS_LEVEL_LEFT 7u		/* above all others */
+#define CLASS_LEVELS 8u			/* no path is longer */
 
 struct class_tree {
 	uint32_t nr;			/* nodes; 0 is the root, parents come before children */
@@ -37,12 +38,23 @@ static inline bool class_is_by_uses(const struct class_tree *t, uint32_t n)
 	return n && t->edge[n] >> 8 == CLASS_LEVEL_MANY;
 }
 
-/* Is it one of blocks used once? */
-static inline bool class_is_first(const struct class_tree *t, uint32_t n)
+/* The edge that its path from the root begins with; of the root 0. */
+static inline uint32_t class_first_edge(const struct class_tree *t, uint32_t n)
 {
 	while (t->parent[n])
 		n = t->parent[n];
-	return t->edge[n] == 1;
+	return t->edge[n];
+}
+
+/* Is it one of blocks used once, and not left behind? */
+static inline bool class_is_first(const struct class_tree *t, uint32_t n)
+{
+	return class_first_edge(t, n) == 1;
+}
+
+static inline bool class_is_left(const struct class_tree *t, uint32_t n)
+{
+	return class_first_edge(t, n) >> 8 == CLASS_LEVEL_LEFT;
 }
 
 void class_init(struct class_tree *t);

@@ -34,7 +34,7 @@
 #define WALK_MAX 64u			/* runs of a path that a use reaches */
 #define PASS_MAX 16u			/* runs below a kid that was passed by */
 #define TICK 59u			/* in hazard_time(): a second */
-#define PERIOD 600u			/* of estimates, in hazard_time(): 10 s */
+#define PERIOD 300u			/* of estimates, in hazard_time(): 5 s */
 #define SKIPS_MIN 1024u
 #define MIB 1048576
 #define IDS_MAX ((1u << 31) - 1)	/* gix_blk.run */

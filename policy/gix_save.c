@@ -12,7 +12,7 @@
 #include "kvshm/base/rand.h"
 #include "policy/gix.h"
 
-#define MAGIC 0x33786967766b0000ull	/* "kvgix3" */
+#define MAGIC 0x34786967766b0000ull	/* "kvgix4" */
 #define COUNT_MAX (1ll << 56)
 
 #define USES_MAX 1e18

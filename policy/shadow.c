@@ -6,7 +6,7 @@
 
 #define RANK_SHIFT 48			/* sign and exponent, and 4 bits of the fraction */
 #define RANK_MIN ((1023u - 56u) << 4)	/* 2^-56 */
-#define KEEP (1 - 1.0 / 256)		/* of the counts, each period */
+#define KEEP (1 - 1.0 / 512)		/* of the counts, each period */
 #define USES_MIN 5000.0			/* blocks, before anything is concluded */
 #define MARGIN 1.005			/* of the live order: no going back and forth */
 

@@ -79,23 +79,23 @@ static void what_a_path_has_passed_by_is_of_a_class_of_its_own(void **state)
 {
 	struct policy *p = make();
 	pol_id_t victim;
-	uint16_t node;
 
 	(void)state;
 	insert(p, 1, 0, 0);
 	insert(p, 2, 1, 0);
 	insert(p, 3, 2, 0);
 	policy_gix.touch(p, 2, 0, 10 * SECOND);
-	node = run_of(p, 3)->node;
+	assert_false(class_is_left(&p->tree, run_of(p, 3)->node));
 	insert(p, 4, 2, 10 * SECOND);
-	assert_int_not_equal(run_of(p, 3)->node, node);
-	assert_int_equal(p->tree.parent[run_of(p, 3)->node], node);
+	assert_true(class_is_left(&p->tree, run_of(p, 3)->node));
+	/* What else is known of it still counts. */
+	assert_int_equal(p->tree.edge[run_of(p, 3)->node], p->tree.edge[run_of(p, 4)->node]);
 	/* It is where a victim is looked for, and goes on in an ordinary class when somebody comes back for it. */
 	assert_int_equal(policy_gix.victims(p, 1, 11 * SECOND, &victim, 1, NULL, NULL), 1);
 	assert_int_equal(victim, 3);
 	policy_gix.restore(p, 3, 11 * SECOND);
 	policy_gix.touch(p, 3, 0, 12 * SECOND);
-	assert_int_not_equal(p->tree.edge[run_of(p, 3)->node] >> 8, CLASS_LEVEL_LEFT);
+	assert_false(class_is_left(&p->tree, run_of(p, 3)->node));
 	policy_gix.destroy(p);
 }
 
