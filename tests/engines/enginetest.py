@@ -31,7 +31,9 @@ stage = Stage()
 
 
 def make(policy="recompute", role="kv_both", extra=None, **options):
-    return Engine(connector=connector_config(policy, role, socket=stage.daemon.socket, **(extra or {})), **options)
+    """@extra: options of the connector.  On a busy machine the daemon grants late, and what is left out would be a miss."""
+    return Engine(connector=connector_config(policy, role, **{"socket": stage.daemon.socket, "save_wait_ms": 5000,
+                                                              **(extra or {})}), **options)
 
 
 class EngineTest(unittest.TestCase):

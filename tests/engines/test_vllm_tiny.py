@@ -285,7 +285,7 @@ class Kinds(unittest.TestCase):
     def test_client_that_is_not_trusted(self):
         real = kvshm.open
         with mock.patch.object(kvshm, "open", lambda *a, **k: real(*a, untrusted=True, **k)):
-            self.check(extra={"model_id": "untrusted", "save_wait_ms": 5000})    # the window is smaller than the prompt
+            self.check(extra={"model_id": "untrusted"})
 
     def test_policy_fail_ends_the_request_and_is_warned_of(self):
         with self.assertLogs("vllm.kvshm", "WARNING") as logs:
