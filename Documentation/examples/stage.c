@@ -114,7 +114,7 @@ static unsigned check(struct engine *e, const struct chain *c, const uint32_t *p
 
 static int run(struct kvshm *k, struct kvshm_gpu *g, struct engine *e, uint32_t ns, const struct chain *c)
 {
-	struct kvshm_gpu_info info = { .sz = sizeof(info) };
+	struct kvshm_gpu_facts info = { .sz = sizeof(info) };
 	uint32_t places[NR_BLOCKS];
 	struct kvshm_pin pin;
 	int loaded, saved = 0;

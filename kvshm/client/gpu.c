@@ -304,7 +304,7 @@ void gpu_close_all(struct kvshm *k)
 
 /* ---- look ------------------------------------------------------------------------------------------------------ */
 
-static void info_of_mem(const struct kvshm_gpu *g, struct kvshm_gpu_info *i)
+static void info_of_mem(const struct kvshm_gpu *g, struct kvshm_gpu_facts *i)
 {
 	for (const struct gpu_mem *m = g->mem; m; m = m->next) {
 		struct hostreg_progress p = { 0 };
@@ -321,13 +321,13 @@ static void info_of_mem(const struct kvshm_gpu *g, struct kvshm_gpu_info *i)
 	}
 }
 
-__public int kvshm_gpu_info(struct kvshm_gpu *g, struct kvshm_gpu_info *info)
+__public int kvshm_gpu_info(struct kvshm_gpu *g, struct kvshm_gpu_facts *info)
 {
-	struct kvshm_gpu_info i = g->info;
+	struct kvshm_gpu_facts i = g->info;
 
 	if (client_is_forked(g->k))
 		return -EOWNERDEAD;
-	if (info->sz < offsetof(struct kvshm_gpu_info, in_bytes) || info->sz > sizeof(i))
+	if (info->sz < offsetof(struct kvshm_gpu_facts, in_bytes) || info->sz > sizeof(i))
 		return -EINVAL;
 	i.sz = info->sz;
 	info_of_mem(g, &i);

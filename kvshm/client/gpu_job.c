@@ -67,7 +67,7 @@ static void finish_load(struct kvshm_stage *s)
 
 static void count_end(struct kvshm_stage *s)
 {
-	struct kvshm_gpu_info *n = &s->g->info;
+	struct kvshm_gpu_facts *n = &s->g->info;
 	int state = stage_job_state(s->job);
 
 	if (state > 0 && s->dir == STAGE_H2D) {
@@ -88,7 +88,7 @@ static void count_end(struct kvshm_stage *s)
 	}
 	if (state > 0 && s->is_bounced) {
 		n->bounced_bytes += s->bytes;
-		client_count(s->g->k, KVSHM_CC_GPU_BOUNCED_BYTES, s->bytes);
+		client_count(s->g->k, KVSHM_CC_GPU_BOUNCED, s->bytes);
 	}
 }
 
@@ -525,17 +525,17 @@ __public void kvshm_stage_end(struct kvshm_stage *s)
 		recycle(s);
 }
 
-__public int kvshm_stage_info(const struct kvshm_stage *s, struct kvshm_stage_info *info)
+__public int kvshm_stage_info(const struct kvshm_stage *s, struct kvshm_stage_facts *info)
 {
 	struct stage_job_info j;
-	struct kvshm_stage_info i;
+	struct kvshm_stage_facts i;
 
 	if (client_is_forked(s->g->k))
 		return -EOWNERDEAD;
 	if (info->sz != sizeof(i))
 		return -EINVAL;
 	stage_job_info(s->job, &j);
-	i = (struct kvshm_stage_info){ .sz = info->sz, .way = j.way, .is_bounced = j.is_bounced, .nr_steps = j.nr_steps,
+	i = (struct kvshm_stage_facts){ .sz = info->sz, .way = j.way, .is_bounced = j.is_bounced, .nr_steps = j.nr_steps,
 				       .nr_copies = j.nr_copies, .nr_launches = j.nr_launches, .bytes = j.bytes };
 	*info = i;
 	return 0;

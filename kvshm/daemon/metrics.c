@@ -153,7 +153,7 @@ static void publish_clients(struct writer *w)
 	stat_set(p, METRIC_GPU_IN_BLOCKS, cc[KVSHM_CC_GPU_IN_BLOCKS]);
 	stat_set(p, METRIC_GPU_OUT_BYTES, cc[KVSHM_CC_GPU_OUT_BYTES]);
 	stat_set(p, METRIC_GPU_OUT_BLOCKS, cc[KVSHM_CC_GPU_OUT_BLOCKS]);
-	stat_set(p, METRIC_GPU_BOUNCED_BYTES, cc[KVSHM_CC_GPU_BOUNCED_BYTES]);
+	stat_set(p, METRIC_GPU_BOUNCED_BYTES, cc[KVSHM_CC_GPU_BOUNCED]);
 	stat_set(p, METRIC_GPU_FAILED, cc[KVSHM_CC_GPU_FAILED]);
 	stat_set(p, METRIC_GPU_HELD, cc[KVSHM_CC_GPU_HELD]);
 }

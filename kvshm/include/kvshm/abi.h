@@ -313,7 +313,7 @@ enum kvshm_client_counter {
 	KVSHM_CC_REATTACHES,
 	KVSHM_CC_GPU_IN_BYTES,		/* copied to a GPU by the client, and landed */
 	KVSHM_CC_GPU_OUT_BYTES,
-	KVSHM_CC_GPU_BOUNCED_BYTES,	/* of both, through bounce slices */
+	KVSHM_CC_GPU_BOUNCED,	/* of both, through bounce slices */
 	KVSHM_CC_GPU_IN_BLOCKS,
 	KVSHM_CC_GPU_OUT_BLOCKS,
 	KVSHM_CC_GPU_FAILED,		/* jobs that ended by an error */

@@ -151,8 +151,8 @@ int kvshm_gpu_close(struct kvshm_gpu *g);
 int kvshm_gpu_poll(struct kvshm_gpu *g);
 
 /**
- * struct kvshm_gpu_info - what a GPU side stands on, and what it has done
- * @sz: in: sizeof(struct kvshm_gpu_info)
+ * struct kvshm_gpu_facts - what a GPU side stands on, and what it has done
+ * @sz: in: sizeof(struct kvshm_gpu_facts)
  * @name: of the device
  * @pci: its address, as in /sys/bus/pci/devices
  * @node: its NUMA node, -1: unknown
@@ -175,7 +175,7 @@ int kvshm_gpu_poll(struct kvshm_gpu *g);
  * @held_jobs: jobs whose memory is kept, for the device is lost or hangs
  * @why: why an extent was refused, "" if none was
  */
-struct kvshm_gpu_info {
+struct kvshm_gpu_facts {
 	size_t sz;
 	char name[64];
 	char pci[16];
@@ -199,7 +199,7 @@ struct kvshm_gpu_info {
  *
  * Return: 0; -EINVAL for a .sz that no version had; -EOWNERDEAD.
  */
-int kvshm_gpu_info(struct kvshm_gpu *g, struct kvshm_gpu_info *info);
+int kvshm_gpu_info(struct kvshm_gpu *g, struct kvshm_gpu_facts *info);
 
 /* ---- jobs -------------------------------------------------------------------------------------------- */
 
@@ -369,8 +369,8 @@ int kvshm_stage_is_over(struct kvshm_stage *s);
 void kvshm_stage_end(struct kvshm_stage *s);
 
 /**
- * struct kvshm_stage_info - how a job was planned
- * @sz: in: sizeof(struct kvshm_stage_info)
+ * struct kvshm_stage_facts - how a job was planned
+ * @sz: in: sizeof(struct kvshm_stage_facts)
  * @way: enum kvshm_stage_way
  * @is_bounced: through bounce slices
  * @nr_steps: completions
@@ -379,7 +379,7 @@ void kvshm_stage_end(struct kvshm_stage *s);
  * @resv: 0
  * @bytes: payload
  */
-struct kvshm_stage_info {
+struct kvshm_stage_facts {
 	size_t sz;
 	uint32_t way, is_bounced;
 	uint32_t nr_steps, nr_copies, nr_launches, resv;
@@ -393,7 +393,7 @@ struct kvshm_stage_info {
  *
  * Return: 0; -EINVAL for a .sz that no version had; -EOWNERDEAD.
  */
-int kvshm_stage_info(const struct kvshm_stage *s, struct kvshm_stage_info *info);
+int kvshm_stage_info(const struct kvshm_stage *s, struct kvshm_stage_facts *info);
 
 /**
  * kvshm_stage_word() - has a layer landed?

@@ -100,7 +100,7 @@ static inline void gx_begin(struct gx *x, struct fake *f, const struct gpu_model
 static inline void gx_settle(struct gx *x)
 {
 	uint64_t end = clock_ns() + FAKE_SOON_NS;
-	struct kvshm_gpu_info i = { .sz = sizeof(i) };
+	struct kvshm_gpu_facts i = { .sz = sizeof(i) };
 
 	do {
 		assert_int_equal(kvshm_gpu_info(x->g, &i), 0);
@@ -128,9 +128,9 @@ static inline void gx_end(struct gx *x)
 	fake_cuda_stop(&x->c);
 }
 
-static inline struct kvshm_gpu_info gx_info(struct gx *x)
+static inline struct kvshm_gpu_facts gx_info(struct gx *x)
 {
-	struct kvshm_gpu_info i = { .sz = sizeof(i) };
+	struct kvshm_gpu_facts i = { .sz = sizeof(i) };
 
 	assert_int_equal(kvshm_gpu_info(x->g, &i), 0);
 	return i;

@@ -174,7 +174,7 @@ static void a_block_that_is_not_full_goes_as_far_as_its_tokens(void **state)
 static void a_layer_is_there_before_the_others(void **state)
 {
 	struct kvshm_stage_desc d = { .sz = sizeof(d), .layers_per_step = 1, .ticket = 12 };
-	struct kvshm_stage_info info = { .sz = sizeof(info) };
+	struct kvshm_stage_facts info = { .sz = sizeof(info) };
 	struct kvshm_stage_load l;
 	uint64_t word[4] = { 0 };
 	struct kvshm_stage *s;

@@ -40,17 +40,17 @@ static void jobs_keep_their_places(void **state)
 	AT(kvshm_stage_save, parent, 8);
 	AT(kvshm_stage_save, nr, 40);
 	AT(kvshm_stage_save, user_data, 48);
-	SIZE(kvshm_stage_info, 40);
-	AT(kvshm_stage_info, bytes, 32);
+	SIZE(kvshm_stage_facts, 40);
+	AT(kvshm_stage_facts, bytes, 32);
 }
 
 static void answers_keep_their_places(void **state)
 {
-	SIZE(kvshm_gpu_info, 312);
-	AT(kvshm_gpu_info, pci, 72);
-	AT(kvshm_gpu_info, node, 88);
-	AT(kvshm_gpu_info, in_bytes, 120);
-	AT(kvshm_gpu_info, why, 200);
+	SIZE(kvshm_gpu_facts, 312);
+	AT(kvshm_gpu_facts, pci, 72);
+	AT(kvshm_gpu_facts, node, 88);
+	AT(kvshm_gpu_facts, in_bytes, 120);
+	AT(kvshm_gpu_facts, why, 200);
 }
 
 static void numbers_keep_their_meaning(void **state)
