@@ -248,6 +248,11 @@ bool stage_is_issuing(const struct stage *s)
 	return s->is_issuing;
 }
 
+const struct kmod *stage_kmod(const struct stage *s)
+{
+	return s->has_kmod ? &s->kmod : NULL;
+}
+
 int stage_error(const struct stage *s)
 {
 	return s->error;

@@ -26,6 +26,7 @@
 #include "gpu/layout.h"
 #include "gpu/stage_plan.h"
 
+struct kmod;
 struct stage;
 struct stage_job;
 
@@ -105,6 +106,9 @@ bool stage_is_issuing(const struct stage *s);
 
 /* STAGE_MAY() of the ways that this driver has and the limits allow. */
 uint32_t stage_ways(const struct stage *s);
+
+/* The kernels of its context, NULL: none. */
+const struct kmod *stage_kmod(const struct stage *s);
 
 /* 0 well; else the error with which the device was lost. */
 int stage_error(const struct stage *s);

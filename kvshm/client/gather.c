@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <stddef.h>
 
-#include "gpu/gather.h"
 #include "kvshm/client/client.h"
+#include "kvshm/client/gather.h"
 
 _Static_assert(sizeof(struct kvshm_piece) == sizeof(struct gather_piece), "pieces are handed on as they are");
 _Static_assert(offsetof(struct kvshm_piece, layer) == offsetof(struct gather_piece, layer), "the same fields");
@@ -41,28 +41,38 @@ static int blocks_check(const struct kvshm_block *blocks, uint32_t nr, const str
 	return 0;
 }
 
+int gather_take(const struct kvshm_gather_request *g, struct gather_taken *ret)
+{
+	struct gather_taken t = { .held = { .bits = g->held, .nr_bits = g->held ? g->nr_held : 0 } };
+	int err;
+
+	if (g->sz != sizeof(*g) || g->resv || g->nr_pieces > INT32_MAX || rows_take(g->rows, &t.group) < 0)
+		return -EINVAL;
+	t.s = (struct gather_source){
+		.nr_layers = g->rows->nr_layers, .nr_blocks = g->nr_blocks,
+		.blocks = (const uint64_t *)(const void *)g->blocks, .block_step = sizeof(*g->blocks) / 8,
+		.span = UINT64_MAX,
+	};
+	t.pieces = (const struct gather_piece *)(const void *)g->pieces;
+	err = blocks_check(g->blocks, g->nr_blocks, &t.group, &t.s.nr_tokens);
+	if (err < 0)
+		return err;
+	*ret = t;
+	ret->s.group = &ret->group;
+	return 0;
+}
+
 __public int kvshm_gather(struct kvshm *k, const struct kvshm_gather_request *g, uint64_t *ret_len)
 {
-	struct gather_held held;
-	struct gather_source s;
-	struct gpu_group group;
+	struct gather_taken t;
 	uint64_t len;
 	int64_t ret;
 
 	if (client_is_forked(k))
 		return -EOWNERDEAD;
-	if (g->sz != sizeof(*g) || g->resv || g->nr_pieces > INT32_MAX || rows_take(g->rows, &group) < 0)
-		return -EINVAL;
-	held = (struct gather_held){ .bits = g->held, .nr_bits = g->nr_held };
-	s = (struct gather_source){
-		.group = &group, .nr_layers = g->rows->nr_layers, .nr_blocks = g->nr_blocks,
-		.blocks = (const uint64_t *)(const void *)g->blocks, .block_step = sizeof(*g->blocks) / 8,
-		.span = UINT64_MAX,
-	};
-	ret = blocks_check(g->blocks, g->nr_blocks, &group, &s.nr_tokens);
+	ret = gather_take(g, &t);
 	if (ret == 0)
-		ret = gather_copy(&s, (const struct gather_piece *)(const void *)g->pieces, g->nr_pieces,
-				  g->held ? &held : NULL, NULL, g->dst, g->dst_len, g->at, &len);
+		ret = gather_copy(&t.s, t.pieces, g->nr_pieces, &t.held, NULL, g->dst, g->dst_len, g->at, &len);
 	if (ret < 0)
 		return (int)ret;
 	client_count(k, KVSHM_CC_COPY_OUT_BYTES, len);

@@ -406,6 +406,38 @@ int kvshm_stage_info(const struct kvshm_stage *s, struct kvshm_stage_facts *info
  */
 int kvshm_stage_word(const uint64_t *word, uint64_t ticket);
 
+/* ---- pieces ------------------------------------------------------------------------------------------ */
+
+/**
+ * struct kvshm_gather_launch - where a kernel gathers
+ * @sz: sizeof(struct kvshm_gather_launch)
+ * @table: memory of the caller that host and device reach by the same address (pinned, mapped), 8-byte aligned
+ * @table_len: bytes of it, 16 for each stretch of up to 16 KiB
+ * @engine_stream: the kernel goes onto it (CUstream, cudaStream_t), NULL: the default stream
+ */
+struct kvshm_gather_launch {
+	size_t sz;
+	void *table;
+	uint64_t table_len;
+	void *engine_stream;
+};
+
+/**
+ * kvshm_gpu_gather() - as kvshm_gather(), into device memory, by a kernel that reads the arena
+ * @g: the GPU side
+ * @what: its @dst is a device address; blocks of what is attached now
+ * @launch: read during the call
+ * @ret_len: bytes packed
+ *
+ * Returns when the kernel is on the stream.  Until the stream has passed it, pins and table stay as they are.
+ *
+ * Return: number of pieces; -EINVAL as kvshm_gather(); -ENOSPC @dst or @table too small; -E2BIG past 4 GiB; -EAGAIN the
+ * arena is not pinned yet; -EOPNOTSUPP it cannot be, or there are no kernels: kvshm_gather() and a copy do it; -ESTALE
+ * blocks of another attachment; -ENOTRECOVERABLE the device is lost; errors of the driver; -EOWNERDEAD.
+ */
+int kvshm_gpu_gather(struct kvshm_gpu *g, const struct kvshm_gather_request *what,
+		     const struct kvshm_gather_launch *launch, uint64_t *ret_len);
+
 #ifdef __cplusplus
 }
 #endif
