@@ -20,18 +20,21 @@
 
 #define JUMP_MAX (1ull << 44) /* no honest counter grows by that much in a tick (16 TiB) */
 
-/* Counters restart with the daemon: what a client carries over a re-attach is its start, not ours. */
-void metrics_take_client(struct writer *w, struct session *s, bool is_first)
+void metrics_begin_client(struct session *s)
+{
+	for (unsigned i = 0; i < KVSHM_CC_LAST; i++)
+		s->q.counter[i] = READ_ONCE(s->q.seg.hdr->counter[i]);
+}
+
+void metrics_take_client(struct writer *w, struct session *s)
 {
 	struct queue *q = &s->q;
 
 	for (unsigned i = 0; i < KVSHM_CC_LAST; i++) {
 		uint64_t v = READ_ONCE(q->seg.hdr->counter[i]), grown = v - q->counter[i];
 
-		if (is_first || grown == 0) {
-			q->counter[i] = v;
+		if (grown == 0)
 			continue;
-		}
 		if (v < q->counter[i] || grown > JUMP_MAX) {
 			w->counts.counters_rejected++;
 			continue;

@@ -15,6 +15,7 @@
 #include "kvshm/base/usdt.h"
 #include "kvshm/daemon/daemon.h"
 #include "kvshm/daemon/server.h"
+#include "kvshm/daemon/writer.h"
 
 #define STAGING_LEN ((uint64_t)KVSHM_STAGING_SLICE * KVSHM_STAGING_SLICES)
 
@@ -242,6 +243,8 @@ int welcome_mapped(struct daemon *d, struct session *s)
 		return ret;
 	close(s->segment_fd);
 	s->segment_fd = -1;
+	/* Not by the writer, which may come to it after a client that has heard READY has counted. */
+	metrics_begin_client(s);
 	s->state = SESSION_SERVING;
 	s->was_served = true;
 	WRITE_ONCE(d->counts.attaches, d->counts.attaches + 1);

@@ -260,7 +260,7 @@ static void tick(struct writer *w)
 	store_keep_learnt(&w->d->store, &w->d->conf, w->now_ns);
 	for (unsigned i = 0; i < SESSION_MAX; i++)
 		if (w->known[i] && w->known[i]->q.is_serving)
-			metrics_take_client(w, w->known[i], false);
+			metrics_take_client(w, w->known[i]);
 	if (w->is_busy || is_slow)
 		metrics_publish(w);
 	if (is_slow) {

@@ -87,6 +87,11 @@ uint64_t metrics_time(struct writer *w, enum stat_hist h, uint64_t stamp_ns);
 /* The turn of an entry has come: when, 0: not timed.  It is completed, both times are counted.  Return: as above. */
 uint64_t metrics_turn(const struct writer *w, const struct kvshm_sqe *sqe);
 uint64_t metrics_op(struct writer *w, const struct kvshm_sqe *sqe, uint64_t turn_ns);
-void metrics_take_client(struct writer *w, struct session *s, bool is_first);
+/*
+ * A client's counters: those of a handle grow through all its sessions, so what it brings along was counted by
+ * another daemon.  begin: main, before READY, from when on it counts; take: the writer, now and then.
+ */
+void metrics_begin_client(struct session *s);
+void metrics_take_client(struct writer *w, struct session *s);
 
 #endif

@@ -27,7 +27,6 @@ static void serve(struct writer *w, struct session *s)
 	qp_end_init(&q->sq, &hdr->sq, q->seg.sq, q->seg.sq_entries);
 	qp_end_init(&q->cq, &hdr->cq, q->seg.cq, q->seg.cq_entries);
 	qp_end_init(&q->touch, &hdr->touch, q->seg.touch, q->seg.touch_entries);
-	metrics_take_client(w, s, true);
 	if (epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, s->doorbell_fd, &ev) < 0)
 		log_warn("no doorbell for slot %u: %m", s->slot);
 	q->is_serving = true;
@@ -49,7 +48,7 @@ static void unserve(struct writer *w, struct session *s)
 {
 	if (!s->q.is_serving)
 		return;
-	metrics_take_client(w, s, false);
+	metrics_take_client(w, s);
 	touch_drain_one(w, s);
 	s->q.is_serving = false;
 	slow_abort(&s->q.slow);

@@ -7,6 +7,7 @@
 
 #include "ipc/handshake.h"
 #include "ipc/sock.h"
+#include "kvshm/base/atomic.h"
 #include "kvshm/base/clock.h"
 #include "kvshm/base/compiler.h"
 #include "kvshm/daemon/server.h"
@@ -176,6 +177,23 @@ static void a_stranger_leaves_half_of_the_sessions_to_the_others(void **state)
 	assert_int_equal(hello_of(own, 2, 0), -EAGAIN);
 }
 
+static void what_a_client_counts_after_ready_is_counted_and_what_it_brought_is_not(void **state)
+{
+	uint64_t *counter;
+
+	assert_int_equal(make_welcome(), 0);
+	counter = s->q.seg.hdr->counter;
+	WRITE_ONCE(counter[KVSHM_CC_LOOKUPS], 5);
+	assert_int_equal(welcome_mapped(x.d, s), 0);
+	/* The client has heard READY, the writer has not come to its mail yet. */
+	WRITE_ONCE(counter[KVSHM_CC_LOOKUPS], 8);
+	let_them_talk();
+	metrics_take_client(x.w, s);
+	assert_int_equal(x.w->counts.client[KVSHM_CC_LOOKUPS], 3);
+	assert_int_equal(s->q.added[KVSHM_CC_LOOKUPS], 3);
+	unmake_welcome();
+}
+
 static void connect_to(const char *path)
 {
 	client = sock_connect(path, 1000);
@@ -219,6 +237,8 @@ int main(void)
 			teardown),
 		cmocka_unit_test_setup_teardown(
 			a_stranger_leaves_half_of_the_sessions_to_the_others, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			what_a_client_counts_after_ready_is_counted_and_what_it_brought_is_not, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_connection_waits_for_its_descriptor, setup,
 						teardown),
 	};
