@@ -25,7 +25,7 @@
 #define CHAIN_MAX 64u
 #define TOUCHES 64u
 #define VICTIMS 128u
-#define BATCHES 400u
+#define BATCHES 1000u			/* of which a 99.9th percentile means something */
 #define WARM_UP 40u
 #define STEP_NS 20000000ull		/* of the load's own clock, between requests */
 
@@ -212,6 +212,8 @@ static void report(struct pol_run *r, struct pol_run *floor, struct jdoc *j)
 	jdoc_real(j, "bytes_per_ghost", s.ghosts ? (double)s.ghost_bytes / (double)s.ghosts : 0);
 	jdoc_int(j, "ghosts", (int64_t)s.ghosts);
 	jdoc_int(j, "fixed_bytes", (int64_t)s.fixed_bytes);
+	samples_p999(&r->touch, 1, j, "p999_ns_per_touch");
+	samples_p999(&r->victim, 1, j, "p999_ns_per_victim");
 }
 
 static int run(const struct bench_options *o, struct jdoc *j)
