@@ -20,7 +20,8 @@
 
 /* Main's counters: stored by main, copied into the page by the writer. */
 struct main_counts {
-	uint64_t accepts, attaches, refusals, detaches, detaches_bad, deaths;
+	uint64_t accepts, attaches, refusals, detaches, detaches_bad;
+	uint64_t deaths[NR_DEATH_VIA];
 	uint64_t sessions, orphans;
 	uint64_t reap_last_ns, reap_max_ns, reap_p99_ns;
 	uint64_t staging_bytes;

@@ -94,7 +94,7 @@ static void on_event(struct daemon *d, uint64_t tag, bool *ret_accept)
 		break;
 	case EVENT_PROCESS:
 		if (s->state != SESSION_FREE)
-			reaper_notice(d, s, true, clock_ns());
+			reaper_notice(d, s, DEATH_PIDFD, clock_ns());
 		break;
 	}
 }

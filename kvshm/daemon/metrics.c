@@ -213,6 +213,8 @@ static void publish_own(struct writer *w)
 
 	stat_set(p, METRIC_SQES, w->counts.sqes);
 	stat_set(p, METRIC_SQES_REFUSED, w->counts.sqes_refused);
+	stat_set(p, METRIC_SQES_REFUSED_OP, w->counts.sqes_refused_op);
+	stat_set(p, METRIC_SQES_REFUSED_ARGS, w->counts.sqes_refused_args);
 	stat_set(p, METRIC_CQ_FULL, w->counts.cq_full);
 	stat_set(p, METRIC_COPY_IN_BYTES, w->counts.copy_in_bytes);
 	stat_set(p, METRIC_WAKEUPS, w->counts.wakeups);
@@ -231,7 +233,11 @@ static void publish_own(struct writer *w)
 	stat_set(p, METRIC_REFUSALS, READ_ONCE(m->refusals));
 	stat_set(p, METRIC_DETACHES, READ_ONCE(m->detaches));
 	stat_set(p, METRIC_DETACHES_BAD, READ_ONCE(m->detaches_bad));
-	stat_set(p, METRIC_DEATHS, READ_ONCE(m->deaths));
+	stat_set(p, METRIC_DEATHS_HUP, READ_ONCE(m->deaths[DEATH_HUP]));
+	stat_set(p, METRIC_DEATHS_PIDFD, READ_ONCE(m->deaths[DEATH_PIDFD]));
+	stat_set(p, METRIC_DEATHS_TICK, READ_ONCE(m->deaths[DEATH_TICK]));
+	stat_set(p, METRIC_DEATHS, stat_get(p, METRIC_DEATHS_HUP) + stat_get(p, METRIC_DEATHS_PIDFD) +
+		 stat_get(p, METRIC_DEATHS_TICK));
 	stat_set(p, METRIC_RELOADS, READ_ONCE(m->reloads));
 	stat_set(p, METRIC_RELOADS_FAILED, READ_ONCE(m->reloads_failed));
 	stat_set(p, METRIC_REAP_LAST_NS, READ_ONCE(m->reap_last_ns));

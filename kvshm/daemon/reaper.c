@@ -105,18 +105,22 @@ static void look(struct daemon *d, struct session *s, uint64_t now_ns)
 	}
 	if (is_gone(s)) {
 		/* Without a pidfd the end is no event: a tick finds it, and the time counts from there. */
-		if (!s->notice_ns || (s->peer.pidfd < 0 && now_ns - s->notice_ns > SUSPECT_NS))
+		if (!s->notice_ns || (s->peer.pidfd < 0 && now_ns - s->notice_ns > SUSPECT_NS)) {
 			s->notice_ns = now_ns;
+			s->via = DEATH_TICK;
+		}
 		remove_session(d, s);
 	} else if (now_ns - s->notice_ns >= SUSPECT_NS) {
 		stop(d, s);
 	}
 }
 
-void reaper_notice(struct daemon *d, struct session *s, bool has_exited_now, uint64_t now_ns)
+void reaper_notice(struct daemon *d, struct session *s, enum death_via via, uint64_t now_ns)
 {
 	/* Both stay readable for ever: look once, then by the tick. */
-	unwatch(d, has_exited_now ? s->peer.pidfd : s->sock);
+	unwatch(d, via == DEATH_PIDFD ? s->peer.pidfd : s->sock);
+	if (!s->has_hung_up)
+		s->via = via;
 	s->has_hung_up = true;
 	s->notice_ns = now_ns;
 	look(d, s, now_ns);
@@ -192,7 +196,7 @@ void reaper_removed(struct daemon *d, struct session *s)
 		WRITE_ONCE(d->counts.detaches, d->counts.detaches + 1);
 		USDT(client_detach, s->slot, 0);
 	} else {
-		WRITE_ONCE(d->counts.deaths, d->counts.deaths + 1);
+		WRITE_ONCE(d->counts.deaths[s->via], d->counts.deaths[s->via] + 1);
 		USDT(client_death, s->slot, s->peer.pidfd >= 0 ? 1 : 2, s->last_pins, ns);
 		count_reap(d, ns);
 	}
@@ -224,7 +228,7 @@ void reaper_look_for_hangups(struct daemon *d, uint64_t now_ns)
 		struct session *s = &d->session[i];
 
 		if (s->state == SESSION_SERVING && !s->has_hung_up && sock_is_hung_up(s->sock))
-			reaper_notice(d, s, false, now_ns);
+			reaper_notice(d, s, DEATH_TICK, now_ns);
 	}
 }
 

@@ -144,7 +144,7 @@ static bool drop_oldest_silent(struct daemon *d)
 	if (!oldest)
 		return false;
 	count_refusal(d);
-	reaper_notice(d, oldest, false, clock_ns());
+	reaper_notice(d, oldest, DEATH_HUP, clock_ns());
 	return true;
 }
 
@@ -208,7 +208,7 @@ static void end_for(struct daemon *d, struct session *s, int err)
 	if (s->state == SESSION_HELLO)
 		count_refusal(d);
 	if (err == -EPIPE || err == -ECONNRESET || s->state == SESSION_HELLO)
-		reaper_notice(d, s, false, clock_ns());
+		reaper_notice(d, s, DEATH_HUP, clock_ns());
 	else
 		reaper_offence(d, s, OFFENCE_MESSAGE);
 }
@@ -226,7 +226,7 @@ void server_on_socket(struct daemon *d, struct session *s)
 		if (len == -EAGAIN)
 			return;
 		if (len == 0 || len == -ECONNRESET) {
-			reaper_notice(d, s, false, clock_ns());
+			reaper_notice(d, s, DEATH_HUP, clock_ns());
 			return;
 		}
 		ret = len < 0 || is_over_budget(s) ? -EBADMSG : on_message(d, s, &m, (size_t)len);
@@ -247,7 +247,7 @@ static void on_pins_done(struct daemon *d, struct session *s, int err)
 		ret = welcome_send(d, s);
 	s->state = SESSION_WELCOMED;
 	if (ret < 0 || s->has_hung_up)
-		reaper_notice(d, s, false, clock_ns());
+		reaper_notice(d, s, DEATH_HUP, clock_ns());
 }
 
 void server_on_mail(struct daemon *d, const struct mail *m)

@@ -60,8 +60,8 @@ void welcome_refuse(struct session *s, int error, const char *text);
 
 /* End a session for an offence: its queue stops, its pins count until its owner is gone. */
 void reaper_offence(struct daemon *d, struct session *s, enum offence o);
-/* Hung up (or its process has exited): look whether the owner is gone. */
-void reaper_notice(struct daemon *d, struct session *s, bool has_exited_now, uint64_t now_ns);
+/* Something told that the owner may be gone: look. */
+void reaper_notice(struct daemon *d, struct session *s, enum death_via via, uint64_t now_ns);
 /* Look at all who may be gone, and at half-open sessions past their time. */
 void reaper_tick(struct daemon *d, uint64_t now_ns);
 /* Before somebody is refused for want of room: who has left, but is not told by epoll yet (D11)? */

@@ -44,6 +44,13 @@ enum offence {
 	OFFENCE_TIMEOUT, /* handshake not finished in time */
 };
 
+enum death_via { /* what told first that a client is gone */
+	DEATH_HUP, /* its socket */
+	DEATH_PIDFD, /* its process */
+	DEATH_TICK, /* a look of ours: neither of them did */
+	NR_DEATH_VIA
+};
+
 struct put;
 
 struct slice { /* one slice of staging under way to its place */
@@ -105,6 +112,7 @@ struct session {
 	char label[32];
 	uint64_t since_ns, deadline_ns;
 	uint64_t notice_ns; /* when its end was first noticed */
+	enum death_via via;
 	uint64_t budget_ns; /* message budget: window's start */
 	uint32_t budget; /* messages in it */
 	uint32_t last_pins; /* as of the last scan before its end, from the writer */

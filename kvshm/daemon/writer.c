@@ -71,6 +71,8 @@ static int prepare(struct request *r, const struct opdef **ret_def)
 
 	if (ret < 0) {
 		r->w->counts.sqes_refused++;
+		r->w->counts.sqes_refused_op += ret == -EOPNOTSUPP;
+		r->w->counts.sqes_refused_args += ret == -EFAULT;
 		if (++q->bad_entries > BAD_ENTRIES_MAX)
 			writer_report(r->w, r->s, OFFENCE_ENTRIES);
 		return ret;

@@ -22,7 +22,7 @@
 struct daemon;
 
 struct writer_counts {
-	uint64_t sqes, sqes_refused, cq_full, copy_in_bytes, counters_rejected, wakeups;
+	uint64_t sqes, sqes_refused, sqes_refused_op, sqes_refused_args, cq_full, copy_in_bytes, counters_rejected, wakeups;
 	uint64_t busy_ns, idle_ns, asleep_ns; /* of its time: rounds with something to do, without, asleep */
 	uint64_t client[KVSHM_CC_LAST]; /* sums over all sessions, since start */
 };

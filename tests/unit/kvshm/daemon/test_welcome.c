@@ -4,6 +4,7 @@
 
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #include "ipc/handshake.h"
 #include "ipc/sock.h"
@@ -110,7 +111,7 @@ static int make_welcome(void)
 static void unmake_welcome(void)
 {
 	close(client);
-	reaper_notice(x.d, s, false, clock_ns());
+	reaper_notice(x.d, s, DEATH_HUP, clock_ns());
 	let_them_talk();
 	assert_int_equal(s->state, SESSION_FREE);
 }
@@ -194,6 +195,36 @@ static void what_a_client_counts_after_ready_is_counted_and_what_it_brought_is_n
 	unmake_welcome();
 }
 
+/* A client that was served is gone: this told, and then that. */
+static void die(enum death_via first, enum death_via then)
+{
+	assert_int_equal(make_welcome(), 0);
+	assert_int_equal(welcome_mapped(x.d, s), 0);
+	let_them_talk();
+	/* As long as its process lives, it is not gone, whatever is told. */
+	s->peer.pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	assert_true(s->peer.pidfd >= 0);
+	reaper_notice(x.d, s, first, clock_ns());
+	let_them_talk();
+	assert_int_not_equal(s->state, SESSION_FREE);
+	close(s->peer.pidfd);
+	s->peer.pidfd = -1;
+	reaper_notice(x.d, s, then, clock_ns());
+	let_them_talk();
+	assert_int_equal(s->state, SESSION_FREE);
+	close(client);
+}
+
+static void a_death_is_counted_by_what_told_first(void **state)
+{
+	die(DEATH_HUP, DEATH_PIDFD);
+	die(DEATH_PIDFD, DEATH_HUP);
+	die(DEATH_PIDFD, DEATH_TICK);
+	assert_int_equal(x.d->counts.deaths[DEATH_HUP], 1);
+	assert_int_equal(x.d->counts.deaths[DEATH_PIDFD], 2);
+	assert_int_equal(x.d->counts.deaths[DEATH_TICK], 0);
+}
+
 static void connect_to(const char *path)
 {
 	client = sock_connect(path, 1000);
@@ -239,6 +270,7 @@ int main(void)
 			a_stranger_leaves_half_of_the_sessions_to_the_others, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			what_a_client_counts_after_ready_is_counted_and_what_it_brought_is_not, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_death_is_counted_by_what_told_first, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_connection_waits_for_its_descriptor, setup,
 						teardown),
 	};

@@ -82,6 +82,32 @@ static void a_flood_has_a_bounded_turn_and_its_neighbour_the_next(void **state)
 }
 
 /* More entries than the CQ holds, and nobody takes a completion until the writer has stopped. */
+static int refused(struct kvshm_sqe e)
+{
+	struct kvshm_cqe done = { 0 };
+
+	wfix_submit(&x, e);
+	wfix_round(&x);
+	assert_true(wfix_completion(&x, &done));
+	return done.res;
+}
+
+static void malformed_entries_are_counted_by_what_is_wrong(void **state)
+{
+	const uint32_t len = sizeof(struct kvshm_commit_rec);
+
+	assert_int_equal(refused((struct kvshm_sqe){ .op = KVSHM_OP_LAST }), -EOPNOTSUPP);
+	assert_int_equal(refused((struct kvshm_sqe){ .op = KVSHM_OP_COMMIT, .ns = x.ns, .nr = 1, .len = len,
+						     .off = KVSHM_ARGS_LEN }), -EFAULT);
+	assert_int_equal(refused((struct kvshm_sqe){ .op = KVSHM_OP_COMMIT, .ns = x.ns, .nr = 1, .len = len,
+						     .off = 1 }), -EFAULT);
+	assert_int_equal(refused((struct kvshm_sqe){ .op = KVSHM_OP_COMMIT, .ns = x.ns, .nr = 1, .len = len + 1 }),
+			 -EINVAL);
+	assert_int_equal(x.w->counts.sqes_refused, 4);
+	assert_int_equal(x.w->counts.sqes_refused_op, 1);
+	assert_int_equal(x.w->counts.sqes_refused_args, 2);
+}
+
 static void a_full_cq_pauses_its_client_and_loses_nothing(void **state)
 {
 	const uint64_t nr = KVSHM_CQ_ENTRIES + 100;
@@ -109,6 +135,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
 			a_flood_has_a_bounded_turn_and_its_neighbour_the_next, setup, teardown),
+		cmocka_unit_test_setup_teardown(malformed_entries_are_counted_by_what_is_wrong, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_full_cq_pauses_its_client_and_loses_nothing,
 						setup, teardown),
 	};
