@@ -74,7 +74,8 @@ if [ -f "$KVSHM_BUILD/fake/libcuda.so.1" ]; then
 	FAKE_CUDA_SCRIPT='fail=cuMemHostRegister:0:801' "$bin/stage" "$dir/prompt" > "$dir/log" 2>&1
 	grep -q 'loaded 10, computed 0, saved 0, right on the device 10 of 10' "$dir/log"
 	say $? "memory that cannot be pinned costs nothing but time"
-	FAKE_CUDA_SCRIPT='land=3:700' "$bin/stage" "$dir/prompt" > "$dir/log" 2>&1
+	# what a lost device may still write to is kept until the process ends: no leak
+	ASAN_OPTIONS=${ASAN_OPTIONS-}:detect_leaks=0 FAKE_CUDA_SCRIPT='land=3:700' "$bin/stage" "$dir/prompt" > "$dir/log" 2>&1
 	[ $? = 1 ] && grep -q 'load: State not recoverable' "$dir/log"
 	say $? "a lost device is an error that names itself"
 	KVSHM_LIBCUDA=$dir/none "$bin/stage" "$dir/prompt" > "$dir/log" 2>&1

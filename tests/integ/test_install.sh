@@ -20,6 +20,8 @@ check() { # SENTENCE COMMAND...
 	fi
 }
 
+grep -q __asan_init "$build/kvshmd" && { echo "a sanitizer's build is not for installing"; exit 77; }
+
 # what is built is installed, nothing is built for it
 if ! make --no-print-directory -o all install O="$build" PREFIX=/opt/kvshm DESTDIR="$to" > "$TMPDIR/out" 2>&1; then
 	sed 's/^/# /' "$TMPDIR/out" | tail -n 15

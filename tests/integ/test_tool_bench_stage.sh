@@ -25,6 +25,8 @@ gives()
 
 [ -x "$tool" ] && [ -f "$KVSHM_BUILD/fake/libcuda.so.1" ] || { echo "no $tool or fake driver"; exit 77; }
 unset KVSHM_LIBCUDA FAKE_CUDA_SCRIPT
+# What a lost device may still write to is kept until the process ends: no leak.
+export ASAN_OPTIONS=${ASAN_OPTIONS-}:detect_leaks=0
 gives 0 '"is_simulated":true' 'an 8B model: one copy a block, layers hidden as the formula says, no pin ends early' --fake --json \
 	--assert 'formula_error_max<=0.1' --assert 'early_pin_release<=0' --assert 'releases>=14' \
 	--assert 'undocumented_results<=0' --assert 'copies_per_block<=1' --assert 'h2d_ratio>=0.95' --assert 'd2h_ratio>=0.95'

@@ -21,6 +21,11 @@ from daemonlib import ABI, BUILD, MAGIC, EXTENTS, EXTENT_FDS, Daemon, close_all,
 from gpulib import DONE, GPUD, GRANULARITY, JOB, LINK, Engine, FakeCuda, Gpud
 from queuelib import ALL, COMMIT, DROP, GRANT, LOOSE, NOP, NOPARENT, STAGE_IN, Session, key, record
 
+with open(os.path.join(BUILD, "fake", "libcuda.so.1"), "rb") as driver:
+    if b"__asan_init" in driver.read():
+        print("the driver of a sanitizer's build cannot be loaded into Python")
+        sys.exit(77)
+
 BLOCK = 256 << 10
 SLOW = "h2d=5e5"                # a block takes half a second
 QUARANTINED = 4
