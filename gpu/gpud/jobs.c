@@ -43,6 +43,8 @@ int jobs_link(struct gpud *g)
 
 /* ---- the end of a job ------------------------------------------------------------------------------- */
 
+#define LOST "the device's context is lost"
+
 static void say_done(struct gpud *g, uint64_t number, int32_t res)
 {
 	union gpumsg m = { 0 };
@@ -150,13 +152,23 @@ static int begin(struct gpud *g, struct gpud_job *j, const struct gpumsg_job *m)
 	return ret ? ret : pin_blocks(g, j, m);
 }
 
+/* The device is lost, or does not answer: nobody waits for what is under way, and nothing of it is touched. */
+static void give_up(struct gpud *g, int status, int32_t res, const char *why)
+{
+	log_err("%s, %u copies given up; the worker ends", why, g->nr_jobs);
+	for (unsigned i = 0; i < GPUD_JOBS; i++)
+		if (g->job[i].number)
+			say_done(g, g->job[i].number, res);
+	gpud_end(g, status);
+}
+
 static void run(struct gpud *g, const struct gpumsg_job *m)
 {
 	struct gpud_job *j = free_job(g);
 	int ret;
 
-	if (!j) {
-		say_done(g, m->job, -EBUSY);
+	if (!j || g->end >= 0) {
+		say_done(g, m->job, j ? -EIO : -EBUSY);
 		return;
 	}
 	j->client = NULL;
@@ -164,7 +176,7 @@ static void run(struct gpud *g, const struct gpumsg_job *m)
 	if (ret < 0) {
 		say_done(g, m->job, ret == -ENOTRECOVERABLE ? -EIO : ret);
 		if (ret == -ENOTRECOVERABLE)
-			gpud_end(g, 70);
+			give_up(g, 70, -EIO, LOST);
 		return;
 	}
 	j->number = m->job;
@@ -177,7 +189,7 @@ static void run(struct gpud *g, const struct gpumsg_job *m)
 	ret = submit(g, j, m);
 	j->res = ret ? ret : (int32_t)m->nr;
 	if (ret == -ENOTRECOVERABLE)
-		gpud_end(g, 70);
+		give_up(g, 70, -EIO, LOST);
 }
 
 int jobs_take(struct gpud *g)
@@ -199,16 +211,6 @@ int jobs_take(struct gpud *g)
 
 /* ---- landing ---------------------------------------------------------------------------------------- */
 
-/* The device is lost, or does not answer: nobody waits for what is under way, and nothing of it is touched. */
-static void give_up(struct gpud *g, int status, int32_t res, const char *why)
-{
-	log_err("%s, %u copies given up; the worker ends", why, g->nr_jobs);
-	for (unsigned i = 0; i < GPUD_JOBS; i++)
-		if (g->job[i].number)
-			say_done(g, g->job[i].number, res);
-	gpud_end(g, status);
-}
-
 unsigned jobs_poll(struct gpud *g)
 {
 	uint64_t now = clock_ns();
@@ -222,7 +224,7 @@ unsigned jobs_poll(struct gpud *g)
 			continue;
 		ret = gpu_event_poll(&j->landed);
 		if (ret < 0) {
-			give_up(g, 70, -EIO, ret == -ENOTRECOVERABLE ? "the device's context is lost" : strerror(-ret));
+			give_up(g, 70, -EIO, ret == -ENOTRECOVERABLE ? LOST : strerror(-ret));
 		} else if (ret > 0) {
 			finish(g, j);
 			nr++;
