@@ -131,7 +131,8 @@ int gpu_stream_launch(struct gpu_stream *s, CUfunction f, const unsigned grid[3]
 	return ret;
 }
 
-int gpu_stream_write_word(struct gpu_stream *s, uint64_t addr, uint64_t value)
+static int put_word(struct gpu_stream *s, CUresult (*put)(CUstream, CUdeviceptr, uint64_t, unsigned), uint64_t addr,
+		    uint64_t value, unsigned flags)
 {
 	int ret;
 
@@ -140,23 +141,19 @@ int gpu_stream_write_word(struct gpu_stream *s, uint64_t addr, uint64_t value)
 	ret = gpu_ctx_enter(s->ctx);
 	if (ret < 0)
 		return ret;
-	ret = cuda_errno(s->ctx->cu->StreamWriteValue64(s->stream, addr, value, CU_STREAM_WRITE_VALUE_DEFAULT));
+	ret = cuda_errno(put(s->stream, addr, value, flags));
 	gpu_ctx_leave(s->ctx);
 	return ret;
 }
 
+int gpu_stream_write_word(struct gpu_stream *s, uint64_t addr, uint64_t value)
+{
+	return put_word(s, s->ctx->cu->StreamWriteValue64, addr, value, CU_STREAM_WRITE_VALUE_DEFAULT);
+}
+
 int gpu_stream_wait_word(struct gpu_stream *s, uint64_t addr, uint64_t value)
 {
-	int ret;
-
-	if (!s->ctx->device.has_stream_word)
-		return -EOPNOTSUPP;
-	ret = gpu_ctx_enter(s->ctx);
-	if (ret < 0)
-		return ret;
-	ret = cuda_errno(s->ctx->cu->StreamWaitValue64(s->stream, addr, value, CU_STREAM_WAIT_VALUE_GEQ));
-	gpu_ctx_leave(s->ctx);
-	return ret;
+	return put_word(s, s->ctx->cu->StreamWaitValue64, addr, value, CU_STREAM_WAIT_VALUE_GEQ);
 }
 
 int gpu_stream_poll(struct gpu_stream *s)
