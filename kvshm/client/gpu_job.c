@@ -183,11 +183,18 @@ static struct kvshm_stage *unused(struct kvshm_gpu *g)
 	return NULL;
 }
 
-static int job_begin(struct kvshm_gpu *g, enum stage_dir dir, const struct kvshm_stage_desc *d,
-		     struct kvshm_stage **ret_s)
+/* Return: 0 with an unused job and the caller's description checked; -errno. */
+static int job_begin(struct kvshm_gpu *g, enum stage_dir dir, const struct kvshm_stage_desc *desc,
+		     struct kvshm_stage_desc *ret_d, struct kvshm_stage **ret_s)
 {
 	struct kvshm_stage *s;
+	int ret;
 
+	if (client_is_forked(g->k))
+		return -EOWNERDEAD;
+	ret = desc_take(desc, ret_d);
+	if (ret < 0)
+		return ret;
 	if (stage_error(g->stage))
 		return stage_error(g->stage);
 	s = unused(g);
@@ -199,7 +206,7 @@ static int job_begin(struct kvshm_gpu *g, enum stage_dir dir, const struct kvshm
 		return stage_error(g->stage) ? stage_error(g->stage) : -EBUSY;
 	s->dir = dir;
 	s->is_ended = s->is_held = false;
-	s->is_keep = d->flags & KVSHM_STAGE_KEEP;
+	s->is_keep = ret_d->flags & KVSHM_STAGE_KEEP;
 	s->mem = NULL;
 	s->error = 0;
 	s->nr_pins = s->nr_parts = s->nr_blocks = 0;
@@ -303,13 +310,8 @@ __public int kvshm_stage_in(struct kvshm_gpu *g, const struct kvshm_stage_load *
 	struct content *c = NULL;
 	struct kvshm_stage_desc d;
 	struct kvshm_stage *s;
-	int ret;
+	int ret = job_begin(g, STAGE_H2D, desc, &d, &s);
 
-	if (client_is_forked(g->k))
-		return -EOWNERDEAD;
-	ret = desc_take(desc, &d);
-	if (ret == 0)
-		ret = job_begin(g, STAGE_H2D, &d, &s);
 	if (ret == 0)
 		ret = load_lists(s, loads, list, &c);
 	if (ret == 0)
@@ -422,13 +424,8 @@ __public int kvshm_stage_out(struct kvshm_gpu *g, const struct kvshm_stage_save 
 	struct content *c = NULL;
 	struct kvshm_stage_desc d;
 	struct kvshm_stage *s;
-	int ret;
+	int ret = job_begin(g, STAGE_D2H, desc, &d, &s);
 
-	if (client_is_forked(g->k))
-		return -EOWNERDEAD;
-	ret = desc_take(desc, &d);
-	if (ret == 0)
-		ret = job_begin(g, STAGE_D2H, &d, &s);
 	if (ret == 0)
 		ret = save_lists(s, saves, list, &c);
 	if (ret == 0 && c)
