@@ -205,7 +205,7 @@ static void gix_touch(struct policy *p, pol_id_t id, uint32_t hints, uint64_t no
 	const struct gix_blk *b = &p->blk[id];
 	struct use use = { .hints = hints };
 	bool is_leaf;
-	uint32_t r;
+	uint32_t r, found;
 
 	if (!b->run || b->is_victim)
 		return;
@@ -216,7 +216,9 @@ static void gix_touch(struct policy *p, pol_id_t id, uint32_t hints, uint64_t no
 	/* Only the last run of a path may be in a cell; it gets into its new one when all else is done. */
 	is_leaf = p->run[r].bin != RUN_UNLISTED;
 	gix_unlist(p, r);
-	use.weight = weight_of(path_blocks(p, r));
+	found = path_blocks(p, r);
+	shadow_found(&p->shadow, found);
+	use.weight = weight_of(found);
 	use.now = hazard_age_now(&p->hazard, p->now);
 	set_age(p, &use, p->run[r].last);
 	if (use_path(p, r, &use))

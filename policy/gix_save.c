@@ -12,7 +12,7 @@
 #include "kvshm/base/rand.h"
 #include "policy/gix.h"
 
-#define MAGIC 0x34786967766b0000ull	/* "kvgix4" */
+#define MAGIC 0x35786967766b0000ull	/* "kvgix5" */
 #define COUNT_MAX (1ll << 56)
 
 #define USES_MAX 1e18
@@ -24,7 +24,7 @@ struct save_header {
 
 struct save_shadow {
 	uint64_t live;
-	double uses, hits[SHADOW_ARMS];
+	double uses, hits[SHADOW_ARMS], got[SHADOW_ARMS], promised[SHADOW_ARMS];
 };
 
 #define NODES_AT (sizeof(struct save_header) + sizeof(struct save_shadow))
@@ -60,6 +60,8 @@ size_t gix_save(struct policy *p, void *buf, size_t len)
 		return need;
 	hazard_settle(&p->hazard);
 	memcpy(s.hits, p->shadow.hits, sizeof(s.hits));
+	memcpy(s.got, p->shadow.got, sizeof(s.got));
+	memcpy(s.promised, p->shadow.promised, sizeof(s.promised));
 	memcpy((char *)buf + sizeof(h), &s, sizeof(s));
 	for (i = 0; i < h.nr; i++, at += sizeof(struct save_node)) {
 		struct save_node n = { .parent = p->tree.parent[i], .edge = p->tree.edge[i] };
@@ -96,7 +98,8 @@ static bool is_sound_shadow(const struct save_shadow *s)
 	unsigned a;
 
 	for (a = 0; a < SHADOW_ARMS; a++)
-		if (!(s->hits[a] >= 0 && s->hits[a] <= s->uses))
+		if (!(s->hits[a] >= 0 && s->hits[a] <= s->uses && s->got[a] >= 0 && s->got[a] <= USES_MAX &&
+		      s->promised[a] >= 0 && s->promised[a] <= USES_MAX))
 			return false;
 	return s->live < SHADOW_ARMS && s->uses <= USES_MAX;
 }
@@ -148,6 +151,9 @@ int gix_load(struct policy *p, const void *buf, size_t len)
 	p->shadow.live = (enum shadow_arm)s.live;
 	p->shadow.uses = s.uses;
 	memcpy(p->shadow.hits, s.hits, sizeof(s.hits));
+	memcpy(p->shadow.got, s.got, sizeof(s.got));
+	memcpy(p->shadow.promised, s.promised, sizeof(s.promised));
+	p->shadow.planned = s.hits[s.live];
 	return 0;
 err_twice:
 	class_init(&p->tree);

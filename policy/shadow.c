@@ -8,9 +8,10 @@
 #define RANK_MIN ((1023u - 56u) << 4)	/* 2^-56 */
 #define KEEP (1 - 1.0 / 512)		/* of the counts, each period */
 #define USES_MIN 5000.0			/* blocks, before anything is concluded */
-#define MARGIN 1.005			/* of the live order: no going back and forth */
+#define MARGIN 1.02			/* of the live order: no going back and forth */
+#define TRUST_BLOCKS 2000.0		/* hits that count as got when an order has not been live yet */
 
-/* Blocks that stay because of those below them are not seen here, which flatters the finer orders. */
+/* What is got of an order's hits, as far as that is not known yet. */
 static const double trust[SHADOW_ARMS] = {
 	[SHADOW_GIX] = 1, [SHADOW_USES] = 0.97, [SHADOW_ADMIT] = 0.97, [SHADOW_LRU] = 1,
 };
@@ -156,17 +157,38 @@ void shadow_plan(struct shadow *s, const struct hazard *h, const struct class_tr
 	s->is_planned = capacity != UINT32_MAX;
 }
 
+/* What the live order got, beside what was counted for it in the same period. */
+static void judge_live(struct shadow *s)
+{
+	if (s->is_planned) {
+		s->got[s->live] += (double)s->found;
+		s->promised[s->live] += s->hits[s->live] - s->planned;
+	}
+	s->found = 0;
+}
+
+static double hits_of(const struct shadow *s, unsigned arm)
+{
+	return s->hits[arm] * (s->got[arm] + TRUST_BLOCKS * trust[arm]) / (s->promised[arm] + TRUST_BLOCKS);
+}
+
 void shadow_choose(struct shadow *s)
 {
-	double best = MARGIN * trust[s->live] * s->hits[s->live];
+	double best;
 	unsigned a;
 
+	judge_live(s);
+	best = MARGIN * hits_of(s, s->live);
 	for (a = 0; a < SHADOW_ARMS && s->uses >= USES_MIN; a++)
-		if (trust[a] * s->hits[a] > best) {
-			best = trust[a] * s->hits[a];
+		if (hits_of(s, a) > best) {
+			best = hits_of(s, a);
 			s->live = a;
 		}
 	s->uses *= KEEP;
-	for (a = 0; a < SHADOW_ARMS; a++)
+	for (a = 0; a < SHADOW_ARMS; a++) {
 		s->hits[a] *= KEEP;
+		s->got[a] *= KEEP;
+		s->promised[a] *= KEEP;
+	}
+	s->planned = s->hits[s->live];
 }

@@ -10,6 +10,9 @@
  *     plan:  index of (class, bin) -> rank; the lowest rank so far decides how long a class stays
  *            blocks alive by rank, from the top, until the capacity is reached: that rank is the edge
  *     use:   bin before hold[class]: a hit; at the edge: a share of one
+ *
+ * What is not seen so, that a block stays because of those below it and that a cache is never as full of the best as
+ * planned, flatters the finer orders.  So each order's hits are set right by what it got while it was the live one.
  */
 #ifndef POLICY_SHADOW_H
 #define POLICY_SHADOW_H
@@ -34,6 +37,9 @@ struct shadow {
 	enum shadow_arm live;		/* what the order goes by */
 	bool is_planned;
 	double uses, hits[SHADOW_ARMS];	/* blocks, older ones counting less */
+	uint64_t found;			/* blocks that were there when they were used, this period */
+	double planned;			/* hits of the live order as this period began */
+	double got[SHADOW_ARMS], promised[SHADOW_ARMS];	/* real hits while live, and what was counted of them */
 	double edge_share[SHADOW_ARMS];	/* of the edge that is held */
 	struct shadow_node {
 		uint8_t hold[SHADOW_ARMS];	/* bins above the edge */
@@ -54,6 +60,11 @@ void shadow_use(struct shadow *s, uint16_t node, unsigned bin, uint32_t nr);
 void shadow_use_all(struct shadow *s, struct hazard *h, const struct class_tree *t);
 /* After an estimate: how long each order would hold what, in a cache of @capacity blocks. */
 void shadow_plan(struct shadow *s, const struct hazard *h, const struct class_tree *t, uint64_t capacity);
+/* A use found @nr blocks in the real cache. */
+static inline void shadow_found(struct shadow *s, uint32_t nr)
+{
+	s->found += nr;
+}
 /* Once a period: go by the order that hit most. */
 void shadow_choose(struct shadow *s);
 

@@ -138,14 +138,39 @@ static void order_that_hits_more_is_followed_and_kept_against_one_that_is_as_goo
 	shadow_plan(&f->shadow, &f->hazard, &f->tree, 400);
 	for (i = 0; i < 600; i++)
 		shadow_use(&f->shadow, f->bad, hazard_bin(AGE(70)), 10);
+	shadow_found(&f->shadow, (uint32_t)(f->shadow.hits[SHADOW_GIX] + 0.5));
 	shadow_choose(&f->shadow);
 	assert_int_equal(f->shadow.live, SHADOW_LRU);
-	f->shadow.hits[SHADOW_GIX] = f->shadow.hits[SHADOW_LRU] * 1.003;
+	f->shadow.hits[SHADOW_GIX] = f->shadow.hits[SHADOW_LRU] * 1.01;
 	shadow_choose(&f->shadow);
 	assert_int_equal(f->shadow.live, SHADOW_LRU);
-	f->shadow.hits[SHADOW_GIX] = f->shadow.hits[SHADOW_LRU] * 1.02;
+	f->shadow.hits[SHADOW_GIX] = f->shadow.hits[SHADOW_LRU] * 1.03;
 	shadow_choose(&f->shadow);
 	assert_int_equal(f->shadow.live, SHADOW_GIX);
+	free(f);
+}
+
+static void order_that_gets_less_than_was_counted_for_it_is_left(void **state)
+{
+	struct fixture *f = setup();
+	unsigned i;
+
+	(void)state;
+	/* As many for either order. */
+	shadow_plan(&f->shadow, &f->hazard, &f->tree, 600);
+	for (i = 0; i < 600; i++)
+		shadow_use(&f->shadow, f->good, hazard_bin(AGE(10)), 10);
+	assert_float_equal(f->shadow.hits[SHADOW_GIX], 6000, 0.01);
+	assert_float_equal(f->shadow.hits[SHADOW_LRU], 6000, 0.01);
+	shadow_found(&f->shadow, 6000);
+	shadow_choose(&f->shadow);
+	assert_int_equal(f->shadow.live, SHADOW_GIX);
+	/* The same again, of which half are there. */
+	for (i = 0; i < 600; i++)
+		shadow_use(&f->shadow, f->good, hazard_bin(AGE(10)), 10);
+	shadow_found(&f->shadow, 3000);
+	shadow_choose(&f->shadow);
+	assert_int_equal(f->shadow.live, SHADOW_LRU);
 	free(f);
 }
 
@@ -159,6 +184,7 @@ int main(void)
 		cmocka_unit_test(block_that_had_to_go_young_is_no_hit_when_it_is_old),
 		cmocka_unit_test(new_class_is_held_as_long_as_its_parent),
 		cmocka_unit_test(order_that_hits_more_is_followed_and_kept_against_one_that_is_as_good),
+		cmocka_unit_test(order_that_gets_less_than_was_counted_for_it_is_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
