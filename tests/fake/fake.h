@@ -148,6 +148,18 @@ void fake_record_landed(const struct fake_op *op);
 void fake_reset_landed(void);
 
 #define FAKE_ENTRY(member) CUresult fake_##member
+
+/* An entry as most are: its body runs under the lock, if rules and context let it.  @args: @params without their types. */
+#define FAKE_CALL(member, params, args)					\
+	static CUresult call_##member params;				\
+	FAKE_ENTRY(member) params					\
+	{								\
+		CUresult r = fake_enter(E_##member);			\
+									\
+		return r ? r : fake_leave(call_##member args);		\
+	}								\
+	static CUresult call_##member params
+
 #define CU_SYM(feature, member, version, args) CUresult fake_##member args;
 #include "gpu/cuda_syms.def"
 #undef CU_SYM

@@ -156,33 +156,30 @@ bool fake_mem_is_device(uint64_t addr, uint64_t len)
 
 /* ---- allocations ------------------------------------------------------------------------------------ */
 
-FAKE_ENTRY(MemAlloc)(CUdeviceptr *addr, size_t len)
+FAKE_CALL(MemAlloc, (CUdeviceptr *addr, size_t len), (addr, len))
 {
-	CUresult r = fake_enter(E_MemAlloc);
 	unsigned seq;
 	void *at;
 	int fd;
 
-	if (r)
-		return r;
 	if (!len)
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	seq = ++next_seq;
 	len = round_up(len, (size_t)4096);
 	fd = file_new(seq, len);
 	if (fd < 0)
-		return fake_leave(CUDA_ERROR_OUT_OF_MEMORY);
+		return CUDA_ERROR_OUT_OF_MEMORY;
 	at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (at == MAP_FAILED) {
 		close(fd);
 		file_remove(seq);
-		return fake_leave(CUDA_ERROR_OUT_OF_MEMORY);
+		return CUDA_ERROR_OUT_OF_MEMORY;
 	}
 	*addr = (uintptr_t)at;
 	mem_add(FAKE_ALLOC, *addr, len)->fd = fd;
 	mems->seq = seq;
 	fake_count->allocations++;
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
 static void unmap(struct fake_mem *m)
@@ -195,56 +192,44 @@ static void unmap(struct fake_mem *m)
 	m->is_dead = true;
 }
 
-FAKE_ENTRY(MemFree)(CUdeviceptr addr)
+FAKE_CALL(MemFree, (CUdeviceptr addr), (addr))
 {
-	CUresult r = fake_enter(E_MemFree);
-	struct fake_mem *m;
+	struct fake_mem *m = mem_at(FAKE_ALLOC, addr);
 
-	if (r)
-		return r;
-	m = mem_at(FAKE_ALLOC, addr);
 	if (!m)
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	unmap(m);
 	file_remove(m->seq);
 	fake_count->allocations--;
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(MemGetAddressRange)(CUdeviceptr *base, size_t *len, CUdeviceptr addr)
+FAKE_CALL(MemGetAddressRange, (CUdeviceptr *base, size_t *len, CUdeviceptr addr), (base, len, addr))
 {
-	CUresult r = fake_enter(E_MemGetAddressRange);
-	struct fake_mem *m;
+	struct fake_mem *m = fake_mem_find(addr, 1);
 
-	if (r)
-		return r;
-	m = fake_mem_find(addr, 1);
 	if (!m || m->kind == FAKE_HOST)
-		return fake_leave(CUDA_ERROR_NOT_FOUND);
+		return CUDA_ERROR_NOT_FOUND;
 	if (base)
 		*base = m->addr;
 	if (len)
 		*len = m->len;
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(PointerGetAttribute)(void *value, int attribute, CUdeviceptr addr)
+FAKE_CALL(PointerGetAttribute, (void *value, int attribute, CUdeviceptr addr), (value, attribute, addr))
 {
-	CUresult r = fake_enter(E_PointerGetAttribute);
-	struct fake_mem *m;
+	struct fake_mem *m = fake_mem_find(addr, 1);
 
-	if (r)
-		return r;
-	m = fake_mem_find(addr, 1);
 	if (!m)
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	if (attribute == CU_POINTER_ATTRIBUTE_MEMORY_TYPE)
 		*(unsigned *)value = m->kind == FAKE_HOST ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE;
 	else if (attribute == CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE)
 		*(int *)value = m->kind == FAKE_ALLOC;
 	else
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
-	return fake_leave(CUDA_SUCCESS);
+		return CUDA_ERROR_INVALID_VALUE;
+	return CUDA_SUCCESS;
 }
 
 /* ---- host memory ------------------------------------------------------------------------------------ */
@@ -285,88 +270,71 @@ static CUresult check_host(uint64_t addr, uint64_t len, unsigned flags)
 	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(MemHostRegister)(void *addr, size_t len, unsigned flags)
+FAKE_CALL(MemHostRegister, (void *addr, size_t len, unsigned flags), (addr, len, flags))
 {
-	CUresult r = fake_enter(E_MemHostRegister);
-	uint64_t at = (uintptr_t)addr;
+	const uint64_t at = (uintptr_t)addr;
+	CUresult r;
 
-	if (r)
-		return r;
 	for (struct fake_mem *m = mems; m; m = m->next)
 		if (!m->is_dead && m->kind == FAKE_HOST && at < m->addr + m->len && m->addr < at + len)
-			return fake_leave(CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED);
+			return CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
 	r = check_host(at, len, flags);
 	if (r)
-		return fake_leave(r);
+		return r;
 	fake_take(fake_conf.register_ns * (len >> 20));
 	mem_add(FAKE_HOST, at, len);
 	fake_count->registered++;
 	fake_count->registered_bytes += len;
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(MemHostUnregister)(void *addr)
+FAKE_CALL(MemHostUnregister, (void *addr), (addr))
 {
-	CUresult r = fake_enter(E_MemHostUnregister);
-	struct fake_mem *m;
+	struct fake_mem *m = mem_at(FAKE_HOST, (uintptr_t)addr);
 
-	if (r)
-		return r;
-	m = mem_at(FAKE_HOST, (uintptr_t)addr);
 	if (!m)
-		return fake_leave(CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED);
+		return CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
 	if (fake_op_uses(m->addr, m->len))
 		fake_count->misuses++;
 	m->is_dead = true;
 	fake_count->registered--;
 	fake_count->registered_bytes -= m->len;
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(MemHostGetDevicePointer)(CUdeviceptr *dev, void *addr, unsigned flags)
+FAKE_CALL(MemHostGetDevicePointer, (CUdeviceptr *dev, void *addr, unsigned flags), (dev, addr, flags))
 {
-	CUresult r = fake_enter(E_MemHostGetDevicePointer);
-
 	(void)flags;
-	if (r)
-		return r;
 	if (!fake_mem_is_pinned((uintptr_t)addr, 1))
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	*dev = (uintptr_t)addr;
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(ThreadExchangeStreamCaptureMode)(int *mode)
+FAKE_CALL(ThreadExchangeStreamCaptureMode, (int *mode), (mode))
 {
 	static __thread int now;
-	CUresult r = fake_enter(E_ThreadExchangeStreamCaptureMode);
-	int was;
+	const int was = now;
 
-	if (r)
-		return r;
-	was = now;
 	now = *mode;
 	*mode = was;
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
 /* ---- handles ---------------------------------------------------------------------------------------- */
 
-FAKE_ENTRY(IpcGetMemHandle)(CUipcMemHandle *handle, CUdeviceptr addr)
+FAKE_CALL(IpcGetMemHandle, (CUipcMemHandle *handle, CUdeviceptr addr), (handle, addr))
 {
-	CUresult r = fake_enter(E_IpcGetMemHandle);
 	struct fake_mem *m;
 	struct handle h;
 
-	if (r)
-		return r;
 	m = fake_mem_find(addr, 1);
 	if (!m || m->kind != FAKE_ALLOC)
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	h = (struct handle){ .magic = HANDLE_MAGIC, .len = m->len, .pid = getpid(), .seq = m->seq, .dev = m->dev };
 	memset(handle, 0, sizeof(*handle));
 	memcpy(handle, &h, sizeof(h));
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
 static void *map_file(const struct handle *h, int *ret_fd)
@@ -385,64 +353,54 @@ static void *map_file(const struct handle *h, int *ret_fd)
 	return at;
 }
 
-FAKE_ENTRY(IpcOpenMemHandle)(CUdeviceptr *addr, CUipcMemHandle handle, unsigned flags)
+FAKE_CALL(IpcOpenMemHandle, (CUdeviceptr *addr, CUipcMemHandle handle, unsigned flags), (addr, handle, flags))
 {
-	CUresult r = fake_enter(E_IpcOpenMemHandle);
 	struct handle h;
 	int fd = -1;
 	void *at;
 
 	(void)flags;
-	if (r)
-		return r;
 	memcpy(&h, &handle, sizeof(h));
 	if (h.magic != HANDLE_MAGIC)
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	/* the driver tells processes apart by the number that each sees itself as */
 	if (h.pid == getpid())
-		return fake_leave(CUDA_ERROR_INVALID_CONTEXT);
+		return CUDA_ERROR_INVALID_CONTEXT;
 	for (struct fake_mem *m = mems; m; m = m->next)
 		if (!m->is_dead && m->kind == FAKE_IMPORT && m->seq == h.seq && m->dev == h.pid)
-			return fake_leave(208);
+			return 208;
 	at = map_file(&h, &fd);
 	if (at == MAP_FAILED)
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	*addr = (uintptr_t)at;
 	mem_add(FAKE_IMPORT, *addr, h.len)->fd = fd;
 	mems->seq = h.seq;
 	mems->dev = h.pid;
 	fake_count->imports++;
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(IpcCloseMemHandle)(CUdeviceptr addr)
+FAKE_CALL(IpcCloseMemHandle, (CUdeviceptr addr), (addr))
 {
-	CUresult r = fake_enter(E_IpcCloseMemHandle);
-	struct fake_mem *m;
+	struct fake_mem *m = mem_at(FAKE_IMPORT, addr);
 
-	if (r)
-		return r;
-	m = mem_at(FAKE_IMPORT, addr);
 	if (!m)
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	unmap(m);
 	fake_count->imports--;
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(EventCreate)(CUevent *event, unsigned flags)
+FAKE_CALL(EventCreate, (CUevent *event, unsigned flags), (event, flags))
 {
-	CUresult r = fake_enter(E_EventCreate);
 	struct CUevent_st *e;
 	int fd;
 
-	if (r)
-		return r;
 	if (flags & CU_EVENT_INTERPROCESS && !(flags & CU_EVENT_DISABLE_TIMING))
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	e = calloc(1, sizeof(*e));
 	if (!e)
-		return fake_leave(CUDA_ERROR_OUT_OF_MEMORY);
+		return CUDA_ERROR_OUT_OF_MEMORY;
 	e->word = &e->own;
 	e->flags = flags;
 	if (flags & CU_EVENT_INTERPROCESS) {
@@ -458,57 +416,47 @@ FAKE_ENTRY(EventCreate)(CUevent *event, unsigned flags)
 	events = e;
 	fake_count->events++;
 	*event = e;
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(EventDestroy)(CUevent event)
+FAKE_CALL(EventDestroy, (CUevent event), (event))
 {
-	CUresult r = fake_enter(E_EventDestroy);
-
-	if (r)
-		return r;
 	if (!event || event->is_dead)
-		return fake_leave(400);
+		return 400;
 	if (event->seq)
 		file_remove(event->seq);
 	event->is_dead = true;
 	fake_count->events--;
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(IpcGetEventHandle)(CUipcEventHandle *handle, CUevent event)
+FAKE_CALL(IpcGetEventHandle, (CUipcEventHandle *handle, CUevent event), (handle, event))
 {
-	CUresult r = fake_enter(E_IpcGetEventHandle);
 	struct handle h;
 
-	if (r)
-		return r;
 	if (!event || event->is_dead || !event->seq)
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	h = (struct handle){ .magic = HANDLE_MAGIC + 1, .len = 4096, .pid = getpid(), .seq = event->seq };
 	memset(handle, 0, sizeof(*handle));
 	memcpy(handle, &h, sizeof(h));
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(IpcOpenEventHandle)(CUevent *event, CUipcEventHandle handle)
+FAKE_CALL(IpcOpenEventHandle, (CUevent *event, CUipcEventHandle handle), (event, handle))
 {
-	CUresult r = fake_enter(E_IpcOpenEventHandle);
 	struct CUevent_st *e;
 	struct handle h;
 	int fd = -1;
 	void *at;
 
-	if (r)
-		return r;
 	memcpy(&h, &handle, sizeof(h));
 	if (h.magic != HANDLE_MAGIC + 1)
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	if (h.pid == getpid())
-		return fake_leave(CUDA_ERROR_INVALID_CONTEXT);
+		return CUDA_ERROR_INVALID_CONTEXT;
 	at = map_file(&h, &fd);
 	if (at == MAP_FAILED)
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	close(fd);
 	e = calloc(1, sizeof(*e));
 	if (!e)
@@ -519,7 +467,7 @@ FAKE_ENTRY(IpcOpenEventHandle)(CUevent *event, CUipcEventHandle handle)
 	events = e;
 	fake_count->events++;
 	*event = e;
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
 /* ---- virtual memory --------------------------------------------------------------------------------- */
@@ -549,118 +497,99 @@ static void phys_put(struct fake_phys *p)
 		close(p->fd);
 }
 
-FAKE_ENTRY(MemGetAllocationGranularity)(size_t *granularity, const CUmemAllocationProp *prop, int option)
+FAKE_CALL(MemGetAllocationGranularity, (size_t *granularity, const CUmemAllocationProp *prop, int option),
+	  (granularity, prop, option))
 {
-	CUresult r = fake_enter(E_MemGetAllocationGranularity);
-
 	(void)prop;
 	(void)option;
-	if (r)
-		return r;
 	*granularity = GRANULARITY;
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(MemAddressReserve)(CUdeviceptr *addr, size_t len, size_t align, CUdeviceptr hint, unsigned long long flags)
+FAKE_CALL(MemAddressReserve, (CUdeviceptr *addr, size_t len, size_t align, CUdeviceptr hint,
+			      unsigned long long flags),
+	  (addr, len, align, hint, flags))
 {
-	CUresult r = fake_enter(E_MemAddressReserve);
 	void *at;
 
 	(void)align;
 	(void)hint;
 	(void)flags;
-	if (r)
-		return r;
 	if (!len || len % GRANULARITY)
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	at = mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (at == MAP_FAILED)
-		return fake_leave(CUDA_ERROR_OUT_OF_MEMORY);
+		return CUDA_ERROR_OUT_OF_MEMORY;
 	*addr = (uintptr_t)at;
 	mem_add(FAKE_RESERVED, *addr, len);
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(MemAddressFree)(CUdeviceptr addr, size_t len)
+FAKE_CALL(MemAddressFree, (CUdeviceptr addr, size_t len), (addr, len))
 {
-	CUresult r = fake_enter(E_MemAddressFree);
-	struct fake_mem *m;
+	struct fake_mem *m = mem_at(FAKE_RESERVED, addr);
 
-	if (r)
-		return r;
-	m = mem_at(FAKE_RESERVED, addr);
 	if (!m || m->len != len)
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	munmap((void *)(uintptr_t)addr, len);
 	m->is_dead = true;
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(MemCreate)(CUmemGenericAllocationHandle *handle, size_t len, const CUmemAllocationProp *prop,
-		      unsigned long long flags)
+FAKE_CALL(MemCreate, (CUmemGenericAllocationHandle *handle, size_t len, const CUmemAllocationProp *prop,
+		      unsigned long long flags),
+	  (handle, len, prop, flags))
 {
-	CUresult r = fake_enter(E_MemCreate);
 	int fd;
 
 	(void)flags;
-	if (r)
-		return r;
 	if (!len || len % GRANULARITY || prop->type != CU_MEM_ALLOCATION_TYPE_PINNED)
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	fd = memfd_create("fake-cuda", MFD_CLOEXEC);
 	if (fd < 0 || ftruncate(fd, (off_t)len) < 0)
-		return fake_leave(CUDA_ERROR_OUT_OF_MEMORY);
+		return CUDA_ERROR_OUT_OF_MEMORY;
 	*handle = (uintptr_t)phys_new(fd, len, prop->requestedHandleTypes & CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR);
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(MemRelease)(CUmemGenericAllocationHandle handle)
+FAKE_CALL(MemRelease, (CUmemGenericAllocationHandle handle), (handle))
 {
-	CUresult r = fake_enter(E_MemRelease);
-	struct fake_phys *p;
+	struct fake_phys *p = phys_of(handle);
 
-	if (r)
-		return r;
-	p = phys_of(handle);
 	if (!p)
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	phys_put(p);
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(MemMap)(CUdeviceptr addr, size_t len, size_t offset, CUmemGenericAllocationHandle handle,
-		   unsigned long long flags)
+FAKE_CALL(MemMap, (CUdeviceptr addr, size_t len, size_t offset, CUmemGenericAllocationHandle handle,
+		   unsigned long long flags),
+	  (addr, len, offset, handle, flags))
 {
-	CUresult r = fake_enter(E_MemMap);
 	struct fake_phys *p;
 	struct fake_mem *m;
 
 	(void)flags;
-	if (r)
-		return r;
 	p = phys_of(handle);
 	if (!p || offset || len != p->len || fake_mem_find(addr, 1))
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	if (mmap((void *)(uintptr_t)addr, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, p->fd, 0) == MAP_FAILED)
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	m = mem_add(FAKE_MAPPING, addr, len);
 	m->phys = p;
 	p->refs++;
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(MemUnmap)(CUdeviceptr addr, size_t len)
+FAKE_CALL(MemUnmap, (CUdeviceptr addr, size_t len), (addr, len))
 {
-	CUresult r = fake_enter(E_MemUnmap);
 	uint64_t end = addr + len;
 	struct fake_mem *m;
 
-	if (r)
-		return r;
 	while (addr < end) {
 		m = mem_at(FAKE_MAPPING, addr);
 		if (!m)
-			return fake_leave(CUDA_ERROR_INVALID_VALUE);
+			return CUDA_ERROR_INVALID_VALUE;
 		if (fake_op_uses(m->addr, m->len))
 			fake_count->misuses++;
 		mmap((void *)(uintptr_t)addr, m->len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
@@ -668,82 +597,69 @@ FAKE_ENTRY(MemUnmap)(CUdeviceptr addr, size_t len)
 		phys_put(m->phys);
 		addr += m->len;
 	}
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(MemSetAccess)(CUdeviceptr addr, size_t len, const CUmemAccessDesc *desc, size_t nr)
+FAKE_CALL(MemSetAccess, (CUdeviceptr addr, size_t len, const CUmemAccessDesc *desc, size_t nr), (addr, len, desc, nr))
 {
-	CUresult r = fake_enter(E_MemSetAccess);
-
 	(void)desc;
 	(void)nr;
-	if (r)
-		return r;
-	return fake_leave(fake_mem_is_device(addr, len) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE);
+	return fake_mem_is_device(addr, len) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
-FAKE_ENTRY(MemRetainAllocationHandle)(CUmemGenericAllocationHandle *handle, void *addr)
+FAKE_CALL(MemRetainAllocationHandle, (CUmemGenericAllocationHandle *handle, void *addr), (handle, addr))
 {
-	CUresult r = fake_enter(E_MemRetainAllocationHandle);
-	struct fake_mem *m;
+	struct fake_mem *m = fake_mem_find((uintptr_t)addr, 1);
 
-	if (r)
-		return r;
-	m = fake_mem_find((uintptr_t)addr, 1);
 	if (!m || m->kind != FAKE_MAPPING)
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	m->phys->refs++;
 	*handle = (uintptr_t)m->phys;
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(MemExportToShareableHandle)(void *shareable, CUmemGenericAllocationHandle handle, int type,
-				       unsigned long long flags)
+FAKE_CALL(MemExportToShareableHandle, (void *shareable, CUmemGenericAllocationHandle handle, int type,
+				       unsigned long long flags),
+	  (shareable, handle, type, flags))
 {
-	CUresult r = fake_enter(E_MemExportToShareableHandle);
 	struct fake_phys *p;
 
 	(void)flags;
-	if (r)
-		return r;
 	p = phys_of(handle);
 	if (!p || !p->can_export || type != CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR)
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	*(int *)shareable = fcntl(p->fd, F_DUPFD_CLOEXEC, 0);
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(MemImportFromShareableHandle)(CUmemGenericAllocationHandle *handle, void *os_handle, int type)
+FAKE_CALL(MemImportFromShareableHandle, (CUmemGenericAllocationHandle *handle, void *os_handle, int type),
+	  (handle, os_handle, type))
 {
-	CUresult r = fake_enter(E_MemImportFromShareableHandle);
 	off_t len;
 	int fd;
 
-	if (r)
-		return r;
 	fd = type == CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR ? fcntl((int)(intptr_t)os_handle, F_DUPFD_CLOEXEC, 0) : -1;
 	if (fd < 0)
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	len = lseek(fd, 0, SEEK_END);
 	if (len <= 0) {
 		close(fd);
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	}
 	*handle = (uintptr_t)phys_new(fd, (uint64_t)len, true);
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(MemGetHandleForAddressRange)(void *handle, CUdeviceptr addr, size_t len, int type, unsigned long long flags)
+FAKE_CALL(MemGetHandleForAddressRange, (void *handle, CUdeviceptr addr, size_t len, int type,
+					unsigned long long flags),
+	  (handle, addr, len, type, flags))
 {
-	CUresult r = fake_enter(E_MemGetHandleForAddressRange);
 	struct fake_mem *m;
 
 	(void)flags;
-	if (r)
-		return r;
 	m = fake_mem_find(addr, len);
 	if (!m || m->kind == FAKE_HOST || type != CU_MEM_RANGE_HANDLE_TYPE_DMA_BUF_FD || addr % 4096 || len % 4096)
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	*(int *)handle = fcntl(m->phys ? m->phys->fd : m->fd, F_DUPFD_CLOEXEC, 0);
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }

@@ -396,81 +396,63 @@ bool fake_op_uses(uint64_t addr, uint64_t len)
 	return false;
 }
 
-FAKE_ENTRY(StreamCreateWithPriority)(CUstream *stream, unsigned flags, int priority)
+FAKE_CALL(StreamCreateWithPriority, (CUstream *stream, unsigned flags, int priority), (stream, flags, priority))
 {
-	CUresult r = fake_enter(E_StreamCreateWithPriority);
 	struct CUstream_st *s;
 
 	(void)flags;
 	(void)priority;
-	if (r)
-		return r;
 	s = calloc(1, sizeof(*s));
 	if (!s)
-		return fake_leave(CUDA_ERROR_OUT_OF_MEMORY);
+		return CUDA_ERROR_OUT_OF_MEMORY;
 	s->dev = fake_current();
 	s->next = streams;
 	streams = s;
 	fake_count->streams++;
 	*stream = s;
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(CtxGetStreamPriorityRange)(int *least, int *greatest)
+FAKE_CALL(CtxGetStreamPriorityRange, (int *least, int *greatest), (least, greatest))
 {
-	CUresult r = fake_enter(E_CtxGetStreamPriorityRange);
-
-	if (r)
-		return r;
 	*least = 0;
 	*greatest = -5;
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(StreamDestroy)(CUstream stream)
+FAKE_CALL(StreamDestroy, (CUstream stream), (stream))
 {
-	CUresult r = fake_enter(E_StreamDestroy);
-	struct CUstream_st *s;
+	struct CUstream_st *s = stream ? fake_stream(stream, 0) : NULL;
 
-	if (r)
-		return r;
-	s = stream ? fake_stream(stream, 0) : NULL;
 	if (!s)
-		return fake_leave(400);
+		return 400;
 	s->is_dead = true;
 	fake_count->streams--;
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(StreamQuery)(CUstream stream)
+FAKE_CALL(StreamQuery, (CUstream stream), (stream))
 {
-	CUresult r = fake_enter(E_StreamQuery);
-	struct CUstream_st *s;
+	struct CUstream_st *s = fake_stream(stream, fake_current());
 
-	if (r)
-		return r;
-	s = fake_stream(stream, fake_current());
 	if (!s)
-		return fake_leave(400);
+		return 400;
 	fake_run();
-	return fake_leave(look(!s->head));
+	return look(!s->head);
 }
 
-FAKE_ENTRY(StreamWaitEvent)(CUstream stream, CUevent event, unsigned flags)
+FAKE_CALL(StreamWaitEvent, (CUstream stream, CUevent event, unsigned flags), (stream, event, flags))
 {
-	CUresult r = fake_enter(E_StreamWaitEvent);
 	struct CUstream_st *s;
 	struct fake_op *op;
 
 	(void)flags;
-	if (r)
-		return r;
 	s = fake_stream(stream, fake_current());
 	if (!s || !event || event->is_dead)
-		return fake_leave(400);
+		return 400;
 	/* what was never recorded is no wait: the trap is the driver's */
 	if (READ_ONCE(event->word->recorded) == 0)
-		return fake_leave(CUDA_SUCCESS);
+		return CUDA_SUCCESS;
 	op = fake_op_new(event->last ? OP_WAIT_EVENT : OP_WAIT_WORD, s);
 	if (event->last) {
 		op->dep = event->last;
@@ -480,20 +462,17 @@ FAKE_ENTRY(StreamWaitEvent)(CUstream stream, CUevent event, unsigned flags)
 		op->value = READ_ONCE(event->word->recorded);
 	}
 	fake_submit(op);
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(EventRecord)(CUevent event, CUstream stream)
+FAKE_CALL(EventRecord, (CUevent event, CUstream stream), (event, stream))
 {
-	CUresult r = fake_enter(E_EventRecord);
 	struct CUstream_st *s;
 	struct fake_op *op;
 
-	if (r)
-		return r;
 	s = fake_stream(stream, fake_current());
 	if (!s || !event || event->is_dead)
-		return fake_leave(400);
+		return 400;
 	op = fake_op_new(OP_RECORD, s);
 	op->event = event;
 	op->value = ++event->word->recorded;
@@ -504,70 +483,58 @@ FAKE_ENTRY(EventRecord)(CUevent event, CUstream stream)
 	}
 	event->last = op;
 	fake_submit(op);
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(EventQuery)(CUevent event)
+FAKE_CALL(EventQuery, (CUevent event), (event))
 {
-	CUresult r = fake_enter(E_EventQuery);
-
-	if (r)
-		return r;
 	if (!event || event->is_dead)
-		return fake_leave(400);
+		return 400;
 	fake_run();
-	return fake_leave(look(READ_ONCE(event->word->done) >= READ_ONCE(event->word->recorded)));
+	return look(READ_ONCE(event->word->done) >= READ_ONCE(event->word->recorded));
 }
 
-FAKE_ENTRY(EventElapsedTime)(float *ms, CUevent start, CUevent end)
+FAKE_CALL(EventElapsedTime, (float *ms, CUevent start, CUevent end), (ms, start, end))
 {
-	CUresult r = fake_enter(E_EventElapsedTime);
-
-	if (r)
-		return r;
 	if (!start || !end || start->is_dead || end->is_dead || start->flags & CU_EVENT_DISABLE_TIMING ||
 	    end->flags & CU_EVENT_DISABLE_TIMING)
-		return fake_leave(400);
+		return 400;
 	if (start->word->done < start->word->recorded || end->word->done < end->word->recorded)
-		return fake_leave(CUDA_ERROR_NOT_READY);
+		return CUDA_ERROR_NOT_READY;
 	*ms = (float)((double)(end->end_ns - start->end_ns) / 1e6);
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(StreamWaitValue64)(CUstream stream, CUdeviceptr addr, uint64_t value, unsigned flags)
+FAKE_CALL(StreamWaitValue64, (CUstream stream, CUdeviceptr addr, uint64_t value, unsigned flags),
+	  (stream, addr, value, flags))
 {
-	CUresult r = fake_enter(E_StreamWaitValue64);
 	struct CUstream_st *s;
 	struct fake_op *op;
 
-	if (r)
-		return r;
 	s = fake_stream(stream, fake_current());
 	if (!s || flags != CU_STREAM_WAIT_VALUE_GEQ || addr % 8 ||
 	    !(fake_mem_is_device(addr, 8) || fake_mem_is_pinned(addr, 8)))
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	op = fake_op_new(OP_WAIT_WORD, s);
 	op->word = (uint64_t *)(uintptr_t)addr;
 	op->value = value;
 	fake_submit(op);
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
 
-FAKE_ENTRY(StreamWriteValue64)(CUstream stream, CUdeviceptr addr, uint64_t value, unsigned flags)
+FAKE_CALL(StreamWriteValue64, (CUstream stream, CUdeviceptr addr, uint64_t value, unsigned flags),
+	  (stream, addr, value, flags))
 {
-	CUresult r = fake_enter(E_StreamWriteValue64);
 	struct CUstream_st *s;
 	struct fake_op *op;
 
 	(void)flags;
-	if (r)
-		return r;
 	s = fake_stream(stream, fake_current());
 	if (!s || addr % 8 || !(fake_mem_is_device(addr, 8) || fake_mem_is_pinned(addr, 8)))
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
+		return CUDA_ERROR_INVALID_VALUE;
 	op = fake_op_new(OP_WRITE_WORD, s);
 	op->word = (uint64_t *)(uintptr_t)addr;
 	op->value = value;
 	fake_submit(op);
-	return fake_leave(CUDA_SUCCESS);
+	return CUDA_SUCCESS;
 }
