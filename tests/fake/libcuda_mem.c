@@ -1,108 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * libcuda_mem.c - the fake driver's memory: allocations, host registrations, handles between processes
- *
- * "Device" memory is a shared mapping of a file, named in $FAKE_CUDA_DIR (/dev/shm) so that a handle of 64
- * bytes can say which, or a memfd that is passed as it is.  Files of processes that died are swept away
- * by the next one that starts.
- */
+/* libcuda_mem.c - the fake driver's memory: ranges that copies may name, allocations, host registrations */
 #include "tests/fake/fake.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "kvshm/base/compiler.h"
 
-#define GRANULARITY (2ull << 20)
-#define HANDLE_MAGIC 0x636970616b6166ull
-
-struct handle {				/* inside the 64 bytes, of memory and of events */
-	uint64_t magic, len;
-	int32_t pid;
-	uint32_t seq;
-	int32_t dev;
-	uint32_t pad;
-};
-_Static_assert(sizeof(struct handle) <= CU_IPC_HANDLE_SIZE, "a handle has 64 bytes");
-
 static struct fake_mem *mems;
-static struct fake_phys *physes;
-static struct CUevent_st *events;
-static unsigned next_seq;
-
-/* ---- files ------------------------------------------------------------------------------------------ */
-
-static const char *file_path(int pid, unsigned seq, char *buf, size_t len)
-{
-	const char *dir = getenv("FAKE_CUDA_DIR");
-
-	snprintf(buf, len, "%s/fake-cuda.%d.%u", dir && *dir ? dir : "/dev/shm", pid, seq);
-	return buf;
-}
-
-static int file_new(unsigned seq, uint64_t len)
-{
-	char path[256];
-	int fd = open(file_path(getpid(), seq, path, sizeof(path)), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-	if (fd < 0)
-		return -1;
-	if (ftruncate(fd, (off_t)len) < 0) {
-		close(fd);
-		unlink(path);
-		return -1;
-	}
-	return fd;
-}
-
-static void file_remove(unsigned seq)
-{
-	char path[256];
-
-	unlink(file_path(getpid(), seq, path, sizeof(path)));
-}
-
-static void sweep_dead(void)
-{
-	const char *dir = getenv("FAKE_CUDA_DIR");
-	DIR *d = opendir(dir && *dir ? dir : "/dev/shm");
-	struct dirent *e;
-	unsigned seq;
-	int pid;
-
-	while (d && (e = readdir(d)))
-		if (sscanf(e->d_name, "fake-cuda.%d.%u", &pid, &seq) == 2 && kill(pid, 0) < 0 && errno == ESRCH)
-			unlinkat(dirfd(d), e->d_name, 0);
-	if (d)
-		closedir(d);
-}
-
-__attribute__((constructor)) static void start(void)
-{
-	sweep_dead();
-}
-
-__attribute__((destructor)) static void stop(void)
-{
-	for (struct fake_mem *m = mems; m; m = m->next)
-		if (m->kind == FAKE_ALLOC && !m->is_dead)
-			file_remove(m->seq);
-	for (struct CUevent_st *e = events; e; e = e->next)
-		if (e->seq && !e->is_dead)
-			file_remove(e->seq);
-}
 
 /* ---- ranges ----------------------------------------------------------------------------------------- */
 
-static struct fake_mem *mem_add(enum fake_mem_kind kind, uint64_t addr, uint64_t len)
+struct fake_mem *fake_mem_add(enum fake_mem_kind kind, uint64_t addr, uint64_t len)
 {
 	struct fake_mem *m = calloc(1, sizeof(*m));
 
@@ -113,12 +25,20 @@ static struct fake_mem *mem_add(enum fake_mem_kind kind, uint64_t addr, uint64_t
 	return m;
 }
 
-static struct fake_mem *mem_at(enum fake_mem_kind kind, uint64_t addr)
+struct fake_mem *fake_mem_at(enum fake_mem_kind kind, uint64_t addr)
 {
 	for (struct fake_mem *m = mems; m; m = m->next)
 		if (!m->is_dead && m->kind == kind && m->addr == addr)
 			return m;
 	return NULL;
+}
+
+bool fake_mem_imported(int pid, unsigned seq)
+{
+	for (struct fake_mem *m = mems; m; m = m->next)
+		if (!m->is_dead && m->kind == FAKE_IMPORT && m->seq == seq && m->dev == pid)
+			return true;
+	return false;
 }
 
 struct fake_mem *fake_mem_find(uint64_t addr, uint64_t len)
@@ -158,31 +78,26 @@ bool fake_mem_is_device(uint64_t addr, uint64_t len)
 
 FAKE_CALL(MemAlloc, (CUdeviceptr *addr, size_t len), (addr, len))
 {
+	struct fake_mem *m;
 	unsigned seq;
 	void *at;
 	int fd;
 
 	if (!len)
 		return CUDA_ERROR_INVALID_VALUE;
-	seq = ++next_seq;
 	len = round_up(len, (size_t)4096);
-	fd = file_new(seq, len);
-	if (fd < 0)
+	at = fake_file_new(len, &seq, &fd);
+	if (!at)
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (at == MAP_FAILED) {
-		close(fd);
-		file_remove(seq);
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	}
 	*addr = (uintptr_t)at;
-	mem_add(FAKE_ALLOC, *addr, len)->fd = fd;
-	mems->seq = seq;
+	m = fake_mem_add(FAKE_ALLOC, *addr, len);
+	m->fd = fd;
+	m->seq = seq;
 	fake_count->allocations++;
 	return CUDA_SUCCESS;
 }
 
-static void unmap(struct fake_mem *m)
+void fake_mem_unmap(struct fake_mem *m)
 {
 	if (fake_op_uses(m->addr, m->len))
 		fake_count->misuses++;
@@ -194,12 +109,12 @@ static void unmap(struct fake_mem *m)
 
 FAKE_CALL(MemFree, (CUdeviceptr addr), (addr))
 {
-	struct fake_mem *m = mem_at(FAKE_ALLOC, addr);
+	struct fake_mem *m = fake_mem_at(FAKE_ALLOC, addr);
 
 	if (!m)
 		return CUDA_ERROR_INVALID_VALUE;
-	unmap(m);
-	file_remove(m->seq);
+	fake_mem_unmap(m);
+	fake_file_remove(m->seq);
 	fake_count->allocations--;
 	return CUDA_SUCCESS;
 }
@@ -282,7 +197,7 @@ FAKE_CALL(MemHostRegister, (void *addr, size_t len, unsigned flags), (addr, len,
 	if (r)
 		return r;
 	fake_take(fake_conf.register_ns * (len >> 20));
-	mem_add(FAKE_HOST, at, len);
+	fake_mem_add(FAKE_HOST, at, len);
 	fake_count->registered++;
 	fake_count->registered_bytes += len;
 	return CUDA_SUCCESS;
@@ -290,7 +205,7 @@ FAKE_CALL(MemHostRegister, (void *addr, size_t len, unsigned flags), (addr, len,
 
 FAKE_CALL(MemHostUnregister, (void *addr), (addr))
 {
-	struct fake_mem *m = mem_at(FAKE_HOST, (uintptr_t)addr);
+	struct fake_mem *m = fake_mem_at(FAKE_HOST, (uintptr_t)addr);
 
 	if (!m)
 		return CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
@@ -311,355 +226,3 @@ FAKE_CALL(MemHostGetDevicePointer, (CUdeviceptr *dev, void *addr, unsigned flags
 	return CUDA_SUCCESS;
 }
 
-FAKE_CALL(ThreadExchangeStreamCaptureMode, (int *mode), (mode))
-{
-	static __thread int now;
-	const int was = now;
-
-	now = *mode;
-	*mode = was;
-	return CUDA_SUCCESS;
-}
-
-/* ---- handles ---------------------------------------------------------------------------------------- */
-
-FAKE_CALL(IpcGetMemHandle, (CUipcMemHandle *handle, CUdeviceptr addr), (handle, addr))
-{
-	struct fake_mem *m;
-	struct handle h;
-
-	m = fake_mem_find(addr, 1);
-	if (!m || m->kind != FAKE_ALLOC)
-		return CUDA_ERROR_INVALID_VALUE;
-	h = (struct handle){ .magic = HANDLE_MAGIC, .len = m->len, .pid = getpid(), .seq = m->seq, .dev = m->dev };
-	memset(handle, 0, sizeof(*handle));
-	memcpy(handle, &h, sizeof(h));
-	return CUDA_SUCCESS;
-}
-
-static void *map_file(const struct handle *h, int *ret_fd)
-{
-	char path[256];
-	void *at;
-	int fd = open(file_path(h->pid, h->seq, path, sizeof(path)), O_RDWR | O_CLOEXEC);
-
-	if (fd < 0)
-		return MAP_FAILED;
-	at = mmap(NULL, h->len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (at == MAP_FAILED)
-		close(fd);
-	else
-		*ret_fd = fd;
-	return at;
-}
-
-FAKE_CALL(IpcOpenMemHandle, (CUdeviceptr *addr, CUipcMemHandle handle, unsigned flags), (addr, handle, flags))
-{
-	struct handle h;
-	int fd = -1;
-	void *at;
-
-	(void)flags;
-	memcpy(&h, &handle, sizeof(h));
-	if (h.magic != HANDLE_MAGIC)
-		return CUDA_ERROR_INVALID_VALUE;
-	/* the driver tells processes apart by the number that each sees itself as */
-	if (h.pid == getpid())
-		return CUDA_ERROR_INVALID_CONTEXT;
-	for (struct fake_mem *m = mems; m; m = m->next)
-		if (!m->is_dead && m->kind == FAKE_IMPORT && m->seq == h.seq && m->dev == h.pid)
-			return 208;
-	at = map_file(&h, &fd);
-	if (at == MAP_FAILED)
-		return CUDA_ERROR_INVALID_VALUE;
-	*addr = (uintptr_t)at;
-	mem_add(FAKE_IMPORT, *addr, h.len)->fd = fd;
-	mems->seq = h.seq;
-	mems->dev = h.pid;
-	fake_count->imports++;
-	return CUDA_SUCCESS;
-}
-
-FAKE_CALL(IpcCloseMemHandle, (CUdeviceptr addr), (addr))
-{
-	struct fake_mem *m = mem_at(FAKE_IMPORT, addr);
-
-	if (!m)
-		return CUDA_ERROR_INVALID_VALUE;
-	unmap(m);
-	fake_count->imports--;
-	return CUDA_SUCCESS;
-}
-
-FAKE_CALL(EventCreate, (CUevent *event, unsigned flags), (event, flags))
-{
-	struct CUevent_st *e;
-	int fd;
-
-	if (flags & CU_EVENT_INTERPROCESS && !(flags & CU_EVENT_DISABLE_TIMING))
-		return CUDA_ERROR_INVALID_VALUE;
-	e = calloc(1, sizeof(*e));
-	if (!e)
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	e->word = &e->own;
-	e->flags = flags;
-	if (flags & CU_EVENT_INTERPROCESS) {
-		e->seq = ++next_seq;
-		fd = file_new(e->seq, 4096);
-		if (fd >= 0)
-			e->word = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		if (fd < 0 || e->word == MAP_FAILED)
-			abort();
-		close(fd);
-	}
-	e->next = events;
-	events = e;
-	fake_count->events++;
-	*event = e;
-	return CUDA_SUCCESS;
-}
-
-FAKE_CALL(EventDestroy, (CUevent event), (event))
-{
-	if (!event || event->is_dead)
-		return 400;
-	if (event->seq)
-		file_remove(event->seq);
-	event->is_dead = true;
-	fake_count->events--;
-	return CUDA_SUCCESS;
-}
-
-FAKE_CALL(IpcGetEventHandle, (CUipcEventHandle *handle, CUevent event), (handle, event))
-{
-	struct handle h;
-
-	if (!event || event->is_dead || !event->seq)
-		return CUDA_ERROR_INVALID_VALUE;
-	h = (struct handle){ .magic = HANDLE_MAGIC + 1, .len = 4096, .pid = getpid(), .seq = event->seq };
-	memset(handle, 0, sizeof(*handle));
-	memcpy(handle, &h, sizeof(h));
-	return CUDA_SUCCESS;
-}
-
-FAKE_CALL(IpcOpenEventHandle, (CUevent *event, CUipcEventHandle handle), (event, handle))
-{
-	struct CUevent_st *e;
-	struct handle h;
-	int fd = -1;
-	void *at;
-
-	memcpy(&h, &handle, sizeof(h));
-	if (h.magic != HANDLE_MAGIC + 1)
-		return CUDA_ERROR_INVALID_VALUE;
-	if (h.pid == getpid())
-		return CUDA_ERROR_INVALID_CONTEXT;
-	at = map_file(&h, &fd);
-	if (at == MAP_FAILED)
-		return CUDA_ERROR_INVALID_VALUE;
-	close(fd);
-	e = calloc(1, sizeof(*e));
-	if (!e)
-		abort();
-	e->word = at;
-	e->flags = CU_EVENT_DISABLE_TIMING | CU_EVENT_INTERPROCESS;
-	e->next = events;
-	events = e;
-	fake_count->events++;
-	*event = e;
-	return CUDA_SUCCESS;
-}
-
-/* ---- virtual memory --------------------------------------------------------------------------------- */
-
-static struct fake_phys *phys_of(CUmemGenericAllocationHandle handle)
-{
-	for (struct fake_phys *p = physes; p; p = p->next)
-		if ((uintptr_t)p == handle && p->refs)
-			return p;
-	return NULL;
-}
-
-static struct fake_phys *phys_new(int fd, uint64_t len, bool can_export)
-{
-	struct fake_phys *p = calloc(1, sizeof(*p));
-
-	if (!p)
-		abort();
-	*p = (struct fake_phys){ .next = physes, .fd = fd, .dev = fake_current(), .len = len, .refs = 1, .can_export = can_export };
-	physes = p;
-	return p;
-}
-
-static void phys_put(struct fake_phys *p)
-{
-	if (!--p->refs)
-		close(p->fd);
-}
-
-FAKE_CALL(MemGetAllocationGranularity, (size_t *granularity, const CUmemAllocationProp *prop, int option),
-	  (granularity, prop, option))
-{
-	(void)prop;
-	(void)option;
-	*granularity = GRANULARITY;
-	return CUDA_SUCCESS;
-}
-
-FAKE_CALL(MemAddressReserve, (CUdeviceptr *addr, size_t len, size_t align, CUdeviceptr hint,
-			      unsigned long long flags),
-	  (addr, len, align, hint, flags))
-{
-	void *at;
-
-	(void)align;
-	(void)hint;
-	(void)flags;
-	if (!len || len % GRANULARITY)
-		return CUDA_ERROR_INVALID_VALUE;
-	at = mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (at == MAP_FAILED)
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	*addr = (uintptr_t)at;
-	mem_add(FAKE_RESERVED, *addr, len);
-	return CUDA_SUCCESS;
-}
-
-FAKE_CALL(MemAddressFree, (CUdeviceptr addr, size_t len), (addr, len))
-{
-	struct fake_mem *m = mem_at(FAKE_RESERVED, addr);
-
-	if (!m || m->len != len)
-		return CUDA_ERROR_INVALID_VALUE;
-	munmap((void *)(uintptr_t)addr, len);
-	m->is_dead = true;
-	return CUDA_SUCCESS;
-}
-
-FAKE_CALL(MemCreate, (CUmemGenericAllocationHandle *handle, size_t len, const CUmemAllocationProp *prop,
-		      unsigned long long flags),
-	  (handle, len, prop, flags))
-{
-	int fd;
-
-	(void)flags;
-	if (!len || len % GRANULARITY || prop->type != CU_MEM_ALLOCATION_TYPE_PINNED)
-		return CUDA_ERROR_INVALID_VALUE;
-	fd = memfd_create("fake-cuda", MFD_CLOEXEC);
-	if (fd < 0 || ftruncate(fd, (off_t)len) < 0)
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	*handle = (uintptr_t)phys_new(fd, len, prop->requestedHandleTypes & CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR);
-	return CUDA_SUCCESS;
-}
-
-FAKE_CALL(MemRelease, (CUmemGenericAllocationHandle handle), (handle))
-{
-	struct fake_phys *p = phys_of(handle);
-
-	if (!p)
-		return CUDA_ERROR_INVALID_VALUE;
-	phys_put(p);
-	return CUDA_SUCCESS;
-}
-
-FAKE_CALL(MemMap, (CUdeviceptr addr, size_t len, size_t offset, CUmemGenericAllocationHandle handle,
-		   unsigned long long flags),
-	  (addr, len, offset, handle, flags))
-{
-	struct fake_phys *p;
-	struct fake_mem *m;
-
-	(void)flags;
-	p = phys_of(handle);
-	if (!p || offset || len != p->len || fake_mem_find(addr, 1))
-		return CUDA_ERROR_INVALID_VALUE;
-	if (mmap((void *)(uintptr_t)addr, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, p->fd, 0) == MAP_FAILED)
-		return CUDA_ERROR_INVALID_VALUE;
-	m = mem_add(FAKE_MAPPING, addr, len);
-	m->phys = p;
-	p->refs++;
-	return CUDA_SUCCESS;
-}
-
-FAKE_CALL(MemUnmap, (CUdeviceptr addr, size_t len), (addr, len))
-{
-	uint64_t end = addr + len;
-	struct fake_mem *m;
-
-	while (addr < end) {
-		m = mem_at(FAKE_MAPPING, addr);
-		if (!m)
-			return CUDA_ERROR_INVALID_VALUE;
-		if (fake_op_uses(m->addr, m->len))
-			fake_count->misuses++;
-		mmap((void *)(uintptr_t)addr, m->len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
-		m->is_dead = true;
-		phys_put(m->phys);
-		addr += m->len;
-	}
-	return CUDA_SUCCESS;
-}
-
-FAKE_CALL(MemSetAccess, (CUdeviceptr addr, size_t len, const CUmemAccessDesc *desc, size_t nr), (addr, len, desc, nr))
-{
-	(void)desc;
-	(void)nr;
-	return fake_mem_is_device(addr, len) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
-}
-
-FAKE_CALL(MemRetainAllocationHandle, (CUmemGenericAllocationHandle *handle, void *addr), (handle, addr))
-{
-	struct fake_mem *m = fake_mem_find((uintptr_t)addr, 1);
-
-	if (!m || m->kind != FAKE_MAPPING)
-		return CUDA_ERROR_INVALID_VALUE;
-	m->phys->refs++;
-	*handle = (uintptr_t)m->phys;
-	return CUDA_SUCCESS;
-}
-
-FAKE_CALL(MemExportToShareableHandle, (void *shareable, CUmemGenericAllocationHandle handle, int type,
-				       unsigned long long flags),
-	  (shareable, handle, type, flags))
-{
-	struct fake_phys *p;
-
-	(void)flags;
-	p = phys_of(handle);
-	if (!p || !p->can_export || type != CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR)
-		return CUDA_ERROR_INVALID_VALUE;
-	*(int *)shareable = fcntl(p->fd, F_DUPFD_CLOEXEC, 0);
-	return CUDA_SUCCESS;
-}
-
-FAKE_CALL(MemImportFromShareableHandle, (CUmemGenericAllocationHandle *handle, void *os_handle, int type),
-	  (handle, os_handle, type))
-{
-	off_t len;
-	int fd;
-
-	fd = type == CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR ? fcntl((int)(intptr_t)os_handle, F_DUPFD_CLOEXEC, 0) : -1;
-	if (fd < 0)
-		return CUDA_ERROR_INVALID_VALUE;
-	len = lseek(fd, 0, SEEK_END);
-	if (len <= 0) {
-		close(fd);
-		return CUDA_ERROR_INVALID_VALUE;
-	}
-	*handle = (uintptr_t)phys_new(fd, (uint64_t)len, true);
-	return CUDA_SUCCESS;
-}
-
-FAKE_CALL(MemGetHandleForAddressRange, (void *handle, CUdeviceptr addr, size_t len, int type,
-					unsigned long long flags),
-	  (handle, addr, len, type, flags))
-{
-	struct fake_mem *m;
-
-	(void)flags;
-	m = fake_mem_find(addr, len);
-	if (!m || m->kind == FAKE_HOST || type != CU_MEM_RANGE_HANDLE_TYPE_DMA_BUF_FD || addr % 4096 || len % 4096)
-		return CUDA_ERROR_INVALID_VALUE;
-	*(int *)handle = fcntl(m->phys ? m->phys->fd : m->fd, F_DUPFD_CLOEXEC, 0);
-	return CUDA_SUCCESS;
-}
