@@ -2,14 +2,7 @@
 /* The structures of <kvshm/gpu.h> as programs that are not built again have them. */
 #include <kvshm/gpu.h>
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
-#define SIZE(type, n) assert_int_equal(sizeof(struct type), n)
-#define AT(type, field, n) assert_int_equal(offsetof(struct type, field), n)
+#include "tests/unit/kvshm/include/places.h"
 
 static void options_keep_their_places(void **state)
 {
