@@ -4,11 +4,6 @@
 
 #include "gpu/stage_priv.h"
 
-static struct stage_side *side_of(struct stage_job *j)
-{
-	return &j->stage->side[j->sched.dir];
-}
-
 static int issue_copy(struct stage_job *j, const struct stage_op *op)
 {
 	bool is_in = j->sched.dir == STAGE_H2D;
