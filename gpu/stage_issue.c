@@ -95,7 +95,7 @@ int issue_step(struct stage_job *j)
 		if (ret <= 0)
 			return ret;
 	} else {
-		ret = j->plan.way == STAGE_WAY_BATCH ? issue_batch(j, step) : issue_ops(j, step);
+		ret = step->way == STAGE_WAY_BATCH ? issue_batch(j, step) : issue_ops(j, step);
 	}
 	if (ret >= 0)
 		ret = gpu_event_record(&j->event[j->nr_issued], &side_of(j)->stream);

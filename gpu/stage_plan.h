@@ -114,6 +114,7 @@ struct stage_step {
 	uint32_t first_layer, nr_layers;
 	uint32_t first_op, nr_ops;
 	uint64_t bytes;			/* payload of the step */
+	enum stage_way way;
 };
 
 struct stage_plan {
@@ -125,12 +126,12 @@ struct stage_plan {
 	uint32_t max_ops, max_launches, max_steps;
 	uint32_t max_table;		/* words */
 
-	/* written by stage_plan_make(), on success only */
+	/* written by stage_plan_make() and stage_plan_add(), on success only */
 	uint32_t nr_ops, nr_launches, nr_steps, nr_table;
-	enum stage_way way;
+	enum stage_way way;		/* of the part that was written last */
 	uint64_t bytes;			/* payload */
 	uint32_t nr_copies;		/* operations that are no kernel */
-	double cost_ns;			/* what the model expects of @way */
+	double cost_ns;			/* what the model expects */
 	double way_ns[STAGE_NR_WAYS];	/* and of each that was allowed and possible; else infinite */
 };
 
@@ -138,7 +139,8 @@ struct stage_plan {
  * stage_plan_size() - how much the plan of a chain may need, for arrays made once
  * @nr_items: blocks of all groups together; the first and the last of a group may be partial
  * @ret_plan: max_ops, max_launches, max_steps, max_table are set, nothing else
- * Enough for each way that @caps allows, with the list scattered at will.  Return: 0, -EOVERFLOW: past 2^32.
+ * Enough for each way that @caps allows, with the list scattered at will, planned in one go or in two parts.
+ * Return: 0, -EOVERFLOW: past 2^32.
  */
 int stage_plan_size(const struct gpu_layout *l, const struct stage_caps *caps, uint32_t nr_items,
 		    uint32_t layers_per_step, struct stage_plan *ret_plan);
@@ -154,5 +156,15 @@ int stage_plan_size(const struct gpu_layout *l, const struct stage_caps *caps, u
  */
 int stage_plan_make(const struct gpu_layout *l, const struct stage_request *req, const struct stage_caps *caps,
 		    const struct stage_cost *cost, struct stage_plan *p);
+
+/**
+ * stage_plan_add() - the same behind what the plan has, which stays as it is
+ * @req: the layers behind those of the plan; they may go another way
+ * So the first layers can be on their way before the others are thought of: what one part takes does not depend on how
+ * many layers the other has.
+ * Return: as stage_plan_make().
+ */
+int stage_plan_add(const struct gpu_layout *l, const struct stage_request *req, const struct stage_caps *caps,
+		   const struct stage_cost *cost, struct stage_plan *p);
 
 #endif

@@ -272,7 +272,8 @@ static inline void world_seams(const struct world *w, const struct stage_op *op)
 	assert_true(!is_crossed || is_inside);
 }
 
-static inline void world_op(struct world *w, const struct stage_op *op)
+/* One of a step that goes @way. */
+static inline void world_op(struct world *w, enum stage_way way, const struct stage_op *op)
 {
 	if (op->kind == STAGE_OP_KERNEL) {
 		const struct stage_launch *launch = &w->plan.launches[op->launch];
@@ -286,7 +287,7 @@ static inline void world_op(struct world *w, const struct stage_op *op)
 	if (op->kind == STAGE_OP_RECT) {
 		const uint64_t max = w->caps.max_pitch ? w->caps.max_pitch : INT32_MAX;
 
-		assert_true(w->caps.has_2d && w->plan.way != STAGE_WAY_BATCH);
+		assert_true(w->caps.has_2d && way != STAGE_WAY_BATCH);
 		assert_true(op->arena_pitch >= op->len && op->dev_pitch >= op->len);
 		assert_true(op->arena_pitch <= max && op->dev_pitch <= max);
 	}
