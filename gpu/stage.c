@@ -37,10 +37,23 @@ void words_set(const struct stage_job *j, uint32_t first, uint32_t nr, uint64_t 
 		stage_word_set(&j->word[i], value);
 }
 
+/* The first layer that has not landed. */
+static uint32_t landed_end(const struct stage_job *j)
+{
+	const struct stage_step *last;
+
+	if (!j->nr_landed)
+		return j->first_layer;
+	last = &j->plan.steps[j->nr_landed - 1];
+	return last->first_layer + last->nr_layers;
+}
+
+/* By layers: a job that ends early has steps that were never planned. */
 static void words_fail(const struct stage_job *j)
 {
-	for (uint32_t i = j->nr_landed; i < j->plan.nr_steps; i++)
-		words_set(j, j->plan.steps[i].first_layer, j->plan.steps[i].nr_layers, j->ticket | STAGE_WORD_FAILED);
+	const uint32_t from = landed_end(j);
+
+	words_set(j, from, j->first_layer + j->nr_layers - from, j->ticket | STAGE_WORD_FAILED);
 }
 
 /* ---- ends ---------------------------------------------------------------------------------------------------- */
@@ -92,19 +105,6 @@ void stage_lost(struct stage *s, int error)
 
 /* ---- what became of it --------------------------------------------------------------------------------------- */
 
-const struct stage_step *step_of(const struct stage_job *j, uint32_t layer, uint32_t *ret_step)
-{
-	for (uint32_t i = 0; i < j->plan.nr_steps; i++) {
-		const struct stage_step *step = &j->plan.steps[i];
-
-		if (layer >= step->first_layer && layer < step->first_layer + step->nr_layers) {
-			*ret_step = i;
-			return step;
-		}
-	}
-	return NULL;
-}
-
 int stage_job_state(const struct stage_job *j)
 {
 	return j->error ? j->error : j->state == JOB_OVER;
@@ -112,9 +112,7 @@ int stage_job_state(const struct stage_job *j)
 
 int stage_job_layer(const struct stage_job *j, uint32_t layer)
 {
-	uint32_t step;
-
-	if (!step_of(j, layer, &step) || step < j->nr_landed)
+	if (layer < landed_end(j) || layer >= j->first_layer + j->nr_layers)
 		return 1;
 	return j->error;
 }

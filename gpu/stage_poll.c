@@ -106,7 +106,7 @@ static uint32_t issue_one(struct stage *s, struct stage_job *j)
  * A portion of what may go.  Not all at once: a load of many blocks is thousands of operations, a microsecond of the
  * processor's each, and its first layer lands long before the last is issued.
  */
-bool issue_portion(struct stage *s, enum stage_dir dir, uint32_t max)
+uint32_t issue_portion(struct stage *s, enum stage_dir dir, uint32_t max)
 {
 	uint32_t nr = 0, now;
 	struct stage_job *j;
@@ -117,7 +117,7 @@ bool issue_portion(struct stage *s, enum stage_dir dir, uint32_t max)
 			break;
 		nr += now;
 	}
-	return nr > 0;
+	return nr;
 }
 
 static unsigned nr_open(const struct stage *s)
@@ -143,8 +143,8 @@ unsigned stage_poll(struct stage *s)
 		stage_lost(s, ret);
 		return 0;
 	}
-	s->is_issuing = issue_portion(s, STAGE_H2D, POLL_OPS);
-	s->is_issuing |= issue_portion(s, STAGE_D2H, POLL_OPS);
+	s->is_issuing = issue_portion(s, STAGE_H2D, POLL_OPS) > 0;
+	s->is_issuing |= issue_portion(s, STAGE_D2H, POLL_OPS) > 0;
 	return nr_open(s);
 }
 
@@ -190,11 +190,20 @@ int stage_job_wait_over(struct stage_job *j, uint64_t deadline_ns)
 	return ret > 0 ? 0 : ret;
 }
 
+static uint32_t step_of(const struct stage_job *j, uint32_t layer)
+{
+	uint32_t i = 0;
+
+	while (i < j->plan.nr_steps && layer >= j->plan.steps[i].first_layer + j->plan.steps[i].nr_layers)
+		i++;
+	return i;
+}
+
 int stage_job_block(struct stage_job *j, uint32_t layer, CUstream stream)
 {
-	uint32_t step;
+	const uint32_t step = step_of(j, layer);
 
-	if (!step_of(j, layer, &step) || step < j->nr_landed)
+	if (stage_job_layer(j, layer) > 0)
 		return 0;
 	while (!j->error && step >= j->nr_issued && issue_portion(j->stage, j->sched.dir, POLL_OPS))
 		;

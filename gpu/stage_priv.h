@@ -84,11 +84,8 @@ void job_over(struct stage_job *j);
 /* So is the device, with what is in flight. */
 void stage_lost(struct stage *s, int error);
 
-/* The step that @layer belongs to, NULL: none. */
-const struct stage_step *step_of(const struct stage_job *j, uint32_t layer, uint32_t *ret_step);
-
-/* stage_poll.c: a portion of what may go, @max operations or the step that exceeds them.  Return: something went. */
-bool issue_portion(struct stage *s, enum stage_dir dir, uint32_t max);
+/* stage_poll.c: a portion of what may go, @max operations or the step that exceeds them.  Return: how many. */
+uint32_t issue_portion(struct stage *s, enum stage_dir dir, uint32_t max);
 
 /* stage_issue.c: the next step of a job.  Return: 1 it is issued; 0 it waits for a bounce slice; -errno. */
 int issue_step(struct stage_job *j);
