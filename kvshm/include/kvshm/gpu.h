@@ -291,7 +291,8 @@ struct kvshm_stage_save {
  * @ret_s: the job, ended by kvshm_stage_end()
  *
  * A block with fewer tokens than the engine's is copied as far as it goes; its @length must be a full block's.
- * Allocates nothing, waits for nothing.  An error of the driver while copies are issued is the job's, not the call's.
+ * Allocates nothing, waits for nothing.  The first layers' copies are issued before the others are planned; an error of
+ * these, or of the driver while copies are issued, is the job's, not the call's.
  *
  * Return: 0; -EBUSY @max_jobs are under way; -E2BIG past @max_blocks; -EINVAL a block id, token count, layer or pin
  * out of range; -ESTALE blocks of different contents; -EOPNOTSUPP no way to do it; -ENOTRECOVERABLE the device is
