@@ -280,6 +280,8 @@ static int run(const struct bench_options *o, struct jdoc *j)
 		if (!ret)
 			ret = stage_report_layers(w, j);
 		if (!ret)
+			ret = stage_report_first(w, j);
+		if (!ret)
 			ret = stage_report_failures(w, j);
 		if (!ret)
 			ret = stage_report_nodes(w, j);

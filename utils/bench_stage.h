@@ -68,6 +68,7 @@ double stage_world_plain(struct stage_world *w, enum stage_dir dir, uint64_t len
 int stage_report_ways(struct stage_world *w, struct jdoc *j);	/* bench_stage_ways.c */
 int stage_report_nodes(struct stage_world *w, struct jdoc *j);
 int stage_report_layers(struct stage_world *w, struct jdoc *j);	/* bench_stage_layers.c */
+int stage_report_first(struct stage_world *w, struct jdoc *j);	/* bench_stage_first.c */
 int stage_report_failures(struct stage_world *w, struct jdoc *j);	/* bench_stage_fail.c */
 
 #endif

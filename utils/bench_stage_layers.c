@@ -161,35 +161,6 @@ static int report_exposed(struct stage_world *w, struct engine *e, struct stage 
 	return ret;
 }
 
-/* The least job there is, one layer of one block, from submit to landed: an upper bound of the first byte's time. */
-static int report_first(struct stage_world *w, struct stage *s, struct jdoc *j)
-{
-	unsigned nr = w->fake ? FAKE_REPEATS : 10 * REPEATS;
-	const struct stage_list list[GPU_GROUPS_MAX] = { { w->items, 1 } };
-	const struct stage_work work = { .dir = STAGE_H2D, .host = &w->host, .list = list, .nr_layers = 1 };
-	struct samples v = { 0 };
-	int ret = 0;
-
-	for (unsigned i = 0; i < WARM_UP + nr && ret >= 0; i++) {
-		uint64_t start = stage_world_now(w);
-		struct stage_job *job;
-
-		ret = stage_submit(s, &work, &job);
-		if (ret < 0)
-			break;
-		ret = stage_world_wait(w, job, UINT32_MAX);
-		if (i >= WARM_UP)
-			samples_add(&v, (double)(stage_world_now(w) - start));
-		stage_job_put(job);
-	}
-	if (ret >= 0) {
-		jdoc_real(j, "first_byte_us", samples_quantile(&v, 0.5) / 1000);
-		jdoc_real(j, "first_byte_p99_us", samples_quantile(&v, 0.99) / 1000);
-	}
-	samples_fini(&v);
-	return min_of(ret, 0);
-}
-
 int stage_report_layers(struct stage_world *w, struct jdoc *j)
 {
 	struct engine e = { 0 };
@@ -201,8 +172,6 @@ int stage_report_layers(struct stage_world *w, struct jdoc *j)
 	ret = engine_open(w, &e);
 	if (!ret)
 		ret = report_exposed(w, &e, s, j);
-	if (!ret)
-		ret = report_first(w, s, j);
 	engine_close(w, &e);
 	stage_destroy(s, clock_ns() + STAGE_WAIT_NS);
 	return ret;
