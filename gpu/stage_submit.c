@@ -24,10 +24,11 @@ static struct stage_job *job_free_one(struct stage *s)
 	return NULL;
 }
 
-/* Can the device reach all blocks of the list itself? */
+/* Can the device reach all blocks of the list itself?  Asked once for neighbours in an extent: the answer takes a lock. */
 static bool is_reachable(const struct stage *s, const struct stage_work *w)
 {
 	const struct stage_host *h = w->host;
+	struct hostreg_span pinned = { 0 };
 
 	if (h->is_pinned)
 		return true;
@@ -35,11 +36,14 @@ static bool is_reachable(const struct stage *s, const struct stage_work *w)
 		return false;
 	for (uint32_t g = 0; g < s->layout.nr_groups; g++)
 		for (uint32_t i = 0; i < w->list[g].nr; i++) {
-			uint64_t at = w->list[g].items[i].arena, len = s->layout.group[g].arena_len;
+			uint64_t offset = w->list[g].items[i].arena, at = h->base + offset, len = s->layout.group[g].arena_len;
 
-			if (at > h->span || len > h->span - at)
+			if (offset > h->span || len > h->span - offset)
 				return true;	/* the plan refuses it */
-			if (hostreg_state(h->reg, (const void *)(uintptr_t)(h->base + at), len) != 1)
+			if (at - pinned.from >= pinned.end - pinned.from &&
+			    hostreg_extent(h->reg, (const void *)(uintptr_t)at, &pinned) != 1)
+				return false;
+			if (len > pinned.end - at)
 				return false;
 		}
 	return true;

@@ -101,6 +101,44 @@ static void a_refused_registration_goes_through_slices(void **state)
 	fx_end(&x);
 }
 
+static bool is_bounced(struct fx *x, uint32_t first, uint32_t second)
+{
+	struct stage_job_info info;
+	struct stage_job *j;
+
+	x->items[0].arena = first * x->l.group[0].arena_len;
+	x->items[1].arena = second * x->l.group[0].arena_len;
+	j = fx_submit(x, STAGE_H2D, 0);
+	assert_int_equal(stage_job_wait(j, UINT32_MAX, fx_soon()), 1);
+	assert_int_equal(fx_differ_all(x), 0);
+	stage_job_info(j, &info);
+	stage_job_put(j);
+	return info.is_bounced;
+}
+
+/* Of three extents, four blocks, four and eight, the second is refused. */
+static void a_block_of_an_extent_that_is_not_pinned_bounces_the_job(void **state)
+{
+	static const uint32_t ends[] = { 0, 4, 8, FX_BLOCKS };
+	struct fx x;
+
+	fx_begin(&x, &fx_model, "L/BKHNC", true, "fail=cuMemHostRegister:2:801");
+	assert_int_equal(hostreg_create(&x.f.ctx, &x.reg), 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(hostreg_add(x.reg, x.arena + ends[i] * x.l.group[0].arena_len,
+					     (ends[i + 1] - ends[i]) * x.l.group[0].arena_len, HOSTREG_LOOK), 0);
+	assert_int_equal(hostreg_wait(x.reg, fx_soon()), 0);
+	x.host.reg = x.reg;
+	assert_int_equal(stage_create(&x.f.ctx, &x.l, NULL, &x.s), 0);
+	assert_false(is_bounced(&x, 0, 3));
+	assert_false(is_bounced(&x, 3, 8));
+	assert_false(is_bounced(&x, FX_BLOCKS - 1, 0));
+	assert_true(is_bounced(&x, 3, 4));
+	assert_true(is_bounced(&x, 7, 8));
+	assert_true(is_bounced(&x, 8, 7));
+	fx_end(&x);
+}
+
 static void an_old_driver_copies_row_by_row(void **state)
 {
 	struct stage_limits lim = { .nr_jobs = 2, .nr_items = FX_BLOCKS };
@@ -633,6 +671,7 @@ int main(void)
 		cmocka_unit_test(every_order_goes_by_a_kernel_over_the_arena),
 		cmocka_unit_test(memory_that_is_not_pinned_goes_through_slices),
 		cmocka_unit_test(a_refused_registration_goes_through_slices),
+		cmocka_unit_test(a_block_of_an_extent_that_is_not_pinned_bounces_the_job),
 		cmocka_unit_test(an_old_driver_copies_row_by_row),
 		cmocka_unit_test(layers_land_one_after_the_other),
 		cmocka_unit_test(a_layer_blocks_a_stream_of_the_engine),
