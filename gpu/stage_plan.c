@@ -7,12 +7,6 @@
 #include "gpu/stage_ways.h"
 #include "kvshm/base/compiler.h"
 
-/* A PCIe 5 x16 card; `kvshm bench stage` measures the one at hand. */
-const struct stage_cost stage_cost_default = {
-	.call_ns = 1800, .copy_ns = 1200, .row_ns = 40, .batch_ns = 3500, .entry_ns = 250, .launch_ns = 4500,
-	.link_bytes_per_ns = 50, .device_bytes_per_ns = 1000, .direct_bytes_per_ns = 40,
-};
-
 /* What each way would need, over all steps. */
 struct survey {
 	struct stage_bill bill[STAGE_NR_WAYS];
@@ -21,21 +15,6 @@ struct survey {
 };
 
 /* ---- checks -------------------------------------------------------------------------------------- */
-
-static bool is_cost(const struct stage_cost *c)
-{
-	const double times[] = { c->call_ns, c->copy_ns, c->row_ns, c->batch_ns, c->entry_ns, c->launch_ns };
-	const double rates[] = { c->link_bytes_per_ns, c->device_bytes_per_ns, c->direct_bytes_per_ns };
-
-	/* written so that no number is none */
-	for (unsigned i = 0; i < ARRAY_SIZE(times); i++)
-		if (!(times[i] >= 0 && times[i] < 1e18))
-			return false;
-	for (unsigned i = 0; i < ARRAY_SIZE(rates); i++)
-		if (!(rates[i] > 1e-12 && rates[i] < 1e12))
-			return false;
-	return true;
-}
 
 static int check_list(const struct stage_ctx *c, unsigned group, struct stage_facts *f)
 {
@@ -71,7 +50,7 @@ static int check_request(struct stage_ctx *c, uint32_t *ret_end)
 	const uint32_t nr = req->nr_layers ? req->nr_layers : left;
 	int ret;
 
-	if (!nr || nr > left || (req->dir != STAGE_H2D && req->dir != STAGE_D2H) || !is_cost(c->cost))
+	if (!nr || nr > left || (req->dir != STAGE_H2D && req->dir != STAGE_D2H) || !stage_cost_is_sane(c->cost))
 		return -EINVAL;
 	*ret_end = req->first_layer + nr;
 	c->layers_per_step = req->layers_per_step ? min_of(req->layers_per_step, nr) : nr;

@@ -30,6 +30,7 @@
 
 #include "gpu/kern_args.h"
 #include "gpu/layout.h"
+#include "gpu/stage_cost.h"
 
 enum stage_dir { STAGE_H2D, STAGE_D2H };
 
@@ -70,20 +71,6 @@ struct stage_caps {
 	uint32_t nr_seams;
 	uint64_t table_dev;		/* device address of stage_plan.table, for both kernel ways */
 };
-
-/* Times of this machine, measured by `kvshm bench stage`; stage_cost_default until then. */
-struct stage_cost {
-	double call_ns;			/* CPU time to issue a copy, or a kernel */
-	double copy_ns;			/* the copy engine's own time of a copy, however short */
-	double row_ns;			/* and of each row of a rectangle */
-	double batch_ns, entry_ns;	/* CPU time of cuMemcpyBatchAsync, and of each entry */
-	double launch_ns;		/* from launch to end of an empty kernel */
-	double link_bytes_per_ns;	/* copy engine over the link */
-	double device_bytes_per_ns;	/* scatter kernel, device memory to device memory */
-	double direct_bytes_per_ns;	/* the same kernel over the mapped arena */
-};
-
-extern const struct stage_cost stage_cost_default;
 
 enum stage_op_kind {
 	STAGE_OP_COPY,			/* len bytes; with STAGE_WAY_BATCH all of a step in one call */
