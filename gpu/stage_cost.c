@@ -175,7 +175,7 @@ int stage_cost_find(const char *path, const char *card, bool is_simulated, struc
 		    char text[static STAGE_COST_WHY])
 {
 	struct reading r = { .card = card, .is_simulated = is_simulated };
-	const char *env = secure_getenv(STAGE_COSTS_ENV), *named = path ? path : env && *env ? env : NULL;
+	const char *env = secure_getenv("KVSHM_STAGE_COSTS"), *named = path ? path : env && *env ? env : NULL;
 	int err;
 
 	*ret = stage_cost_default;

@@ -29,7 +29,6 @@ struct stage_cost {
 	double direct_bytes_per_ns;	/* the same kernel over the mapped arena */
 };
 
-#define STAGE_COSTS_ENV "KVSHM_STAGE_COSTS"
 #define STAGE_COSTS_PATH "/etc/kvshm/gpu.costs"
 #define STAGE_COST_TEXT 1024		/* suffices for a section */
 #define STAGE_COST_WHY 256

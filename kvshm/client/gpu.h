@@ -76,6 +76,7 @@ struct kvshm_gpu {
 	struct gpu_buffer buffer;	/* made at the first save that needs it */
 	uint32_t max_jobs, max_blocks, timeout_ms;
 	uint64_t bounce_len;
+	struct stage_cost cost;
 	struct kvshm_gpu_facts info;	/* counters, and what does not change */
 	struct stage_item *items;	/* of the call, [max_blocks] */
 	const void **src;		/* of a put, [max_blocks] */

@@ -28,7 +28,7 @@ static char path[160], why[STAGE_COST_WHY];
 static int begin(void **state)
 {
 	(void)state;
-	unsetenv(STAGE_COSTS_ENV);
+	unsetenv("KVSHM_STAGE_COSTS");
 	tmp_dir_create(&dir);
 	snprintf(path, sizeof(path), "%s/gpu.costs", dir.path);
 	return 0;
@@ -193,20 +193,20 @@ static void a_file_is_found_by_its_name_then_by_the_environment(void **state)
 
 	(void)state;
 	write_section(CARD, false, NULL);
-	setenv(STAGE_COSTS_ENV, path, 1);
+	setenv("KVSHM_STAGE_COSTS", path, 1);
 	assert_int_equal(stage_cost_find(NULL, CARD, false, &c, why), 1);
 	assert_int_equal(stage_cost_find("/nowhere/gpu.costs", CARD, false, &c, why), -ENOENT);
 	assert_non_null(strstr(why, "/nowhere/gpu.costs"));
 	assert_true(is_default(&c));
-	setenv(STAGE_COSTS_ENV, "/nowhere/else", 1);
+	setenv("KVSHM_STAGE_COSTS", "/nowhere/else", 1);
 	assert_int_equal(stage_cost_find(NULL, CARD, false, &c, why), -ENOENT);
 	assert_non_null(strstr(why, "/nowhere/else"));
 	assert_int_equal(stage_cost_find(path, CARD, false, &c, why), 1);
 	/* empty is as if it were not there; this machine may have a file, but not of such a card */
-	setenv(STAGE_COSTS_ENV, "", 1);
+	setenv("KVSHM_STAGE_COSTS", "", 1);
 	assert_int_not_equal(stage_cost_find(NULL, "no card at all", false, &c, why), 1);
 	assert_null(strstr(why, "/nowhere"));
-	unsetenv(STAGE_COSTS_ENV);
+	unsetenv("KVSHM_STAGE_COSTS");
 }
 
 static void what_no_machine_has_is_not_written(void **state)
