@@ -18,8 +18,8 @@
 
 /* A PCIe 5 x16 card; `kvshm bench stage` measures the one at hand. */
 const struct stage_cost stage_cost_default = {
-	.call_ns = 1800, .copy_ns = 1200, .row_ns = 40, .batch_ns = 3500, .entry_ns = 250, .launch_ns = 4500,
-	.link_bytes_per_ns = 50, .device_bytes_per_ns = 1000, .direct_bytes_per_ns = 40,
+	.call_ns = 1800, .copy_ns = 1200, .row_ns = 40, .batch_ns = 3500, .entry_ns = 250, .entry_copy_ns = 1200,
+	.launch_ns = 4500, .link_bytes_per_ns = 50, .device_bytes_per_ns = 1000, .direct_bytes_per_ns = 40,
 };
 
 #define TIME(name) { #name, offsetof(struct stage_cost, name), 0, TIME_MAX }
@@ -30,7 +30,7 @@ static const struct field {
 	size_t at;
 	double min, max;
 } fields[] = {
-	TIME(call_ns), TIME(copy_ns), TIME(row_ns), TIME(batch_ns), TIME(entry_ns), TIME(launch_ns),
+	TIME(call_ns), TIME(copy_ns), TIME(row_ns), TIME(batch_ns), TIME(entry_ns), TIME(entry_copy_ns), TIME(launch_ns),
 	RATE(link_bytes_per_ns), RATE(device_bytes_per_ns), RATE(direct_bytes_per_ns),
 };
 _Static_assert(ARRAY_SIZE(fields) * sizeof(double) == sizeof(struct stage_cost), "a cost without a row");

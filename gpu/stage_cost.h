@@ -23,6 +23,7 @@ struct stage_cost {
 	double copy_ns;			/* the copy engine's own time of a copy, however short */
 	double row_ns;			/* and of each row of a rectangle */
 	double batch_ns, entry_ns;	/* CPU time of cuMemcpyBatchAsync, and of each entry */
+	double entry_copy_ns;		/* the copy engine's own time of an entry */
 	double launch_ns;		/* from launch to end of an empty kernel */
 	double link_bytes_per_ns;	/* copy engine over the link */
 	double device_bytes_per_ns;	/* scatter kernel, device memory to device memory */

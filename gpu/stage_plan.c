@@ -136,7 +136,7 @@ static void survey_step(struct stage_ctx *c, const struct stage_step *step, stru
 	if (!copies.runs)
 		return;
 	issue = k->batch_ns + (double)copies.runs * k->entry_ns;
-	run = (double)copies.runs * k->copy_ns + (double)copies.bytes / k->link_bytes_per_ns;
+	run = (double)copies.runs * k->entry_copy_ns + (double)copies.bytes / k->link_bytes_per_ns;
 	v->bill[STAGE_WAY_BATCH].ns += max_of(issue, run);
 	v->bill[STAGE_WAY_BATCH].nr_ops += copies.runs;
 }

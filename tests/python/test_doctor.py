@@ -266,7 +266,7 @@ class Doctor(unittest.TestCase):
 
     def test_the_costs_that_copies_are_planned_by(self):
         costs = "".join(f"{name}=10\n" for name in (
-            "call_ns", "copy_ns", "row_ns", "batch_ns", "entry_ns", "launch_ns", "link_bytes_per_ns", "device_bytes_per_ns",
+            "call_ns", "copy_ns", "row_ns", "batch_ns", "entry_ns", "entry_copy_ns", "launch_ns", "link_bytes_per_ns", "device_bytes_per_ns",
             "direct_bytes_per_ns"))
         with tempfile.NamedTemporaryFile("w", prefix="kvshm-test.") as f:
             f.write(f"[fake device 0]\nsource=simulated\n{costs}[fake device 1]\nsource=measured\n{costs}")
@@ -278,7 +278,7 @@ class Doctor(unittest.TestCase):
             self.assertIn("guessed costs: " + f.name + " has no section [fake device 2]", run)
             f.write("nonsense\n")
             f.flush()
-            self.assertIn(f"guessed costs: {f.name}:23: neither [section] nor key=value", gpu("", costs=f.name))
+            self.assertIn(f"guessed costs: {f.name}:25: neither [section] nor key=value", gpu("", costs=f.name))
         self.assertIn("guessed costs: /nowhere/gpu.costs: No such file", gpu(""))
 
     def test_a_host_without_a_driver(self):

@@ -151,6 +151,7 @@ static inline void world_cost(struct world *w)
 	w->cost = (struct stage_cost){
 		.call_ns = rand_double(r) * 3000, .copy_ns = rand_double(r) * 3000, .row_ns = rand_double(r) * 100,
 		.batch_ns = rand_double(r) * 5000, .entry_ns = rand_double(r) * 500,
+		.entry_copy_ns = rand_double(r) * 3000,
 		.launch_ns = rand_double(r) * 8000, .link_bytes_per_ns = 1 + rand_double(r) * 50,
 		.device_bytes_per_ns = 1 + rand_double(r) * 2000, .direct_bytes_per_ns = 1 + rand_double(r) * 50,
 	};

@@ -18,8 +18,8 @@
 #define CARD "NVIDIA H200 [PCIe]"
 
 static const struct stage_cost some = {
-	.call_ns = 1234.5, .copy_ns = 0, .row_ns = 7.0625, .batch_ns = 9000, .entry_ns = 1e9, .launch_ns = 3.25,
-	.link_bytes_per_ns = 55.125, .device_bytes_per_ns = 1e6, .direct_bytes_per_ns = 0.001,
+	.call_ns = 1234.5, .copy_ns = 0, .row_ns = 7.0625, .batch_ns = 9000, .entry_ns = 1e9, .entry_copy_ns = 150,
+	.launch_ns = 3.25, .link_bytes_per_ns = 55.125, .device_bytes_per_ns = 1e6, .direct_bytes_per_ns = 0.001,
 };
 
 static struct tmp_dir dir;
@@ -144,7 +144,7 @@ static void what_is_wrong_is_told_by_its_line(void **state)
 		{ "call_ns=12 ns", "call_ns: not a plain" },
 		{ "call_ns=1000000000.001", "call_ns: out of range" },
 		{ "call_ns=99999999999999999999999999", "call_ns: not a plain" },
-		{ "link_bytes_per_ns=0", "gpu.costs:9: link_bytes_per_ns: out of range" },
+		{ "link_bytes_per_ns=0", "gpu.costs:10: link_bytes_per_ns: out of range" },
 		{ "device_bytes_per_ns=1000001", "device_bytes_per_ns: out of range" },
 		{ "direct_bytes_per_ns=0.0009", "direct_bytes_per_ns: out of range" },
 		{ "source=guessed", "gpu.costs:2: source: measured or simulated" },
