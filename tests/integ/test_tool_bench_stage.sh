@@ -27,7 +27,7 @@ gives()
 unset KVSHM_LIBCUDA FAKE_CUDA_SCRIPT
 # What a lost device may still write to is kept until the process ends: no leak.
 export ASAN_OPTIONS=${ASAN_OPTIONS-}:detect_leaks=0
-gives 0 '"is_simulated":true' 'an 8B model: one copy a block, layers hidden as the formula says, no pin ends early' --fake --json \
+gives 0 '"is_simulated":true' 'an 8B model: at most one copy a block, layers hidden as the formula says, no pin ends early' --fake --json \
 	--assert 'formula_error_max<=0.1' --assert 'early_pin_release<=0' --assert 'releases>=14' \
 	--assert 'undocumented_results<=0' --assert 'copies_per_block<=1' --assert 'h2d_ratio>=0.95' --assert 'd2h_ratio>=0.95'
 gives 0 '"costs":{' 'costs are measured, and what the planner expects by them comes true' --fake --json --blocks 16 \
