@@ -101,41 +101,45 @@ static void a_refused_registration_goes_through_slices(void **state)
 	fx_end(&x);
 }
 
+/* Two blocks, their places in halves of a block. */
 static bool is_bounced(struct fx *x, uint32_t first, uint32_t second)
 {
+	const uint64_t half = x->l.group[0].arena_len / 2;
 	struct stage_job_info info;
 	struct stage_job *j;
 
-	x->items[0].arena = first * x->l.group[0].arena_len;
-	x->items[1].arena = second * x->l.group[0].arena_len;
+	x->items[0].arena = first * half;
+	x->items[1].arena = second * half;
 	j = fx_submit(x, STAGE_H2D, 0);
 	assert_int_equal(stage_job_wait(j, UINT32_MAX, fx_soon()), 1);
 	assert_int_equal(fx_differ_all(x), 0);
+	assert_int_equal(fake_cuda_counters(&x->f).pageable, 0);
 	stage_job_info(j, &info);
 	stage_job_put(j);
 	return info.is_bounced;
 }
 
-/* Of three extents, four blocks, four and eight, the second is refused. */
-static void a_block_of_an_extent_that_is_not_pinned_bounces_the_job(void **state)
+/* Of four extents of four blocks the second is refused. */
+static void a_block_that_is_not_within_a_pinned_extent_bounces_the_job(void **state)
 {
-	static const uint32_t ends[] = { 0, 4, 8, FX_BLOCKS };
 	struct fx x;
 
 	fx_begin(&x, &fx_model, "L/BKHNC", true, "fail=cuMemHostRegister:2:801");
 	assert_int_equal(hostreg_create(&x.f.ctx, &x.reg), 0);
-	for (unsigned i = 0; i < 3; i++)
-		assert_int_equal(hostreg_add(x.reg, x.arena + ends[i] * x.l.group[0].arena_len,
-					     (ends[i + 1] - ends[i]) * x.l.group[0].arena_len, HOSTREG_LOOK), 0);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(hostreg_add(x.reg, x.arena + i * x.arena_len / 4, x.arena_len / 4, HOSTREG_LOOK), 0);
 	assert_int_equal(hostreg_wait(x.reg, fx_soon()), 0);
 	x.host.reg = x.reg;
 	assert_int_equal(stage_create(&x.f.ctx, &x.l, NULL, &x.s), 0);
-	assert_false(is_bounced(&x, 0, 3));
-	assert_false(is_bounced(&x, 3, 8));
-	assert_false(is_bounced(&x, FX_BLOCKS - 1, 0));
-	assert_true(is_bounced(&x, 3, 4));
-	assert_true(is_bounced(&x, 7, 8));
-	assert_true(is_bounced(&x, 8, 7));
+	assert_false(is_bounced(&x, 0, 6));
+	assert_false(is_bounced(&x, 6, 16));
+	assert_false(is_bounced(&x, 30, 0));
+	assert_true(is_bounced(&x, 6, 8));
+	assert_true(is_bounced(&x, 14, 16));
+	assert_true(is_bounced(&x, 16, 14));
+	/* half in each of two that are pinned */
+	assert_true(is_bounced(&x, 23, 16));
+	assert_true(is_bounced(&x, 16, 23));
 	fx_end(&x);
 }
 
@@ -671,7 +675,7 @@ int main(void)
 		cmocka_unit_test(every_order_goes_by_a_kernel_over_the_arena),
 		cmocka_unit_test(memory_that_is_not_pinned_goes_through_slices),
 		cmocka_unit_test(a_refused_registration_goes_through_slices),
-		cmocka_unit_test(a_block_of_an_extent_that_is_not_pinned_bounces_the_job),
+		cmocka_unit_test(a_block_that_is_not_within_a_pinned_extent_bounces_the_job),
 		cmocka_unit_test(an_old_driver_copies_row_by_row),
 		cmocka_unit_test(layers_land_one_after_the_other),
 		cmocka_unit_test(a_layer_blocks_a_stream_of_the_engine),
