@@ -30,8 +30,8 @@ static const struct field {
 	size_t at;
 	double min, max;
 } fields[] = {
-	TIME(call_ns), TIME(copy_ns), TIME(row_ns), TIME(batch_ns), TIME(entry_ns), TIME(entry_copy_ns), TIME(launch_ns),
-	RATE(link_bytes_per_ns), RATE(device_bytes_per_ns), RATE(direct_bytes_per_ns),
+	TIME(call_ns), TIME(copy_ns), TIME(row_ns), TIME(batch_ns), TIME(entry_ns), TIME(entry_copy_ns),
+	TIME(launch_ns), RATE(link_bytes_per_ns), RATE(device_bytes_per_ns), RATE(direct_bytes_per_ns),
 };
 _Static_assert(ARRAY_SIZE(fields) * sizeof(double) == sizeof(struct stage_cost), "a cost without a row");
 
@@ -214,8 +214,8 @@ int stage_cost_print(const struct stage_cost *c, const char *card, bool is_simul
 	for (unsigned i = 0; i < ARRAY_SIZE(fields) && at < len; i++) {
 		const uint64_t milli = (uint64_t)(get(c, &fields[i]) * 1000 + 0.5);
 
-		at += (size_t)snprintf(buf + at, len - at, "%s=%" PRIu64 ".%03" PRIu64 "\n", fields[i].name, milli / 1000,
-				       milli % 1000);
+		at += (size_t)snprintf(buf + at, len - at, "%s=%" PRIu64 ".%03" PRIu64 "\n", fields[i].name,
+				       milli / 1000, milli % 1000);
 	}
 	return at < len ? (int)at : -ENOSPC;
 }

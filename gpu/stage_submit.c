@@ -14,7 +14,7 @@
 #include "gpu/stage_priv.h"
 #include "kvshm/base/compiler.h"
 
-#define SUBMIT_OPS 16u			/* of a direction, at least a step: it returns while the first layer is on its way */
+#define SUBMIT_OPS 16u			/* of a direction, at least a step: it returns with the first layer on its way */
 
 static struct stage_job *job_free_one(struct stage *s)
 {
@@ -24,7 +24,7 @@ static struct stage_job *job_free_one(struct stage *s)
 	return NULL;
 }
 
-/* Can the device reach all blocks of the list itself?  Asked once for neighbours in an extent: the answer takes a lock. */
+/* Can the device reach all blocks of the list itself?  Asked once for neighbours in an extent: it takes a lock. */
 static bool is_reachable(const struct stage *s, const struct stage_work *w)
 {
 	const struct stage_host *h = w->host;
@@ -36,7 +36,8 @@ static bool is_reachable(const struct stage *s, const struct stage_work *w)
 		return false;
 	for (uint32_t g = 0; g < s->layout.nr_groups; g++)
 		for (uint32_t i = 0; i < w->list[g].nr; i++) {
-			uint64_t offset = w->list[g].items[i].arena, at = h->base + offset, len = s->layout.group[g].arena_len;
+			const uint64_t offset = w->list[g].items[i].arena, at = h->base + offset;
+			const uint64_t len = s->layout.group[g].arena_len;
 
 			if (offset > h->span || len > h->span - offset)
 				return true;	/* the plan refuses it */

@@ -197,8 +197,8 @@ void stage_world_close(struct stage_world *w)
 
 int stage_world_stage(const struct stage_world *w, uint32_t ways, uint32_t nr_jobs, struct stage **ret_s)
 {
-	const struct stage_limits lim = { .nr_jobs = nr_jobs, .nr_items = w->nr, .ways = ways, .landing_len = LANDING_LEN,
-					  .cost = &w->cost };
+	const struct stage_limits lim = { .nr_jobs = nr_jobs, .nr_items = w->nr, .ways = ways,
+					  .landing_len = LANDING_LEN, .cost = &w->cost };
 
 	return stage_create(&w->ctx, &w->l, &lim, ret_s);
 }

@@ -82,7 +82,7 @@ int stage_engine_compute(struct stage_engine *e, uint64_t ns);
 int stage_costs_write(const struct stage_world *w, const char *path);
 
 /* The parts of the report.  Return: 0, -errno. */
-int stage_report_costs(struct stage_world *w, struct jdoc *j);	/* bench_stage_costs.c: first, the others plan by them */
+int stage_report_costs(struct stage_world *w, struct jdoc *j);	/* bench_stage_costs.c; the others plan by them */
 int stage_report_ways(struct stage_world *w, struct jdoc *j);	/* bench_stage_ways.c */
 int stage_report_nodes(struct stage_world *w, struct jdoc *j);
 int stage_report_layers(struct stage_world *w, struct jdoc *j);	/* bench_stage_layers.c */

@@ -2,9 +2,9 @@
 /*
  * bench_stage_costs.c - what copies and kernels cost here: the numbers that the planner weighs ways by
  *
- * Short operations go onto the stream in trains behind a copy that is long enough for all of them to be issued meanwhile:
- * so the processor's time and the engine's are seen apart.  What a byte costs comes from two sizes, which takes away
- * what every job costs.
+ * Short operations go onto the stream in trains behind a copy that is long enough for all of them to be issued
+ * meanwhile: so the processor's time and the engine's are seen apart.  What a byte costs comes from two sizes, which
+ * takes away what every job costs.
  */
 #include <errno.h>
 #include <math.h>

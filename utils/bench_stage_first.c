@@ -93,8 +93,8 @@ static CUresult tap_launch(CUfunction function, unsigned grid_x, unsigned grid_y
 			   void **extra)
 {
 	tap_call();
-	return tap.driver.LaunchKernel(function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_len, stream, params,
-				       extra);
+	return tap.driver.LaunchKernel(function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_len, stream,
+				       params, extra);
 }
 
 static void tap_open(struct stage_world *w)

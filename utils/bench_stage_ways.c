@@ -150,8 +150,8 @@ static double cost_error(const struct stage_world *w, const struct way *way, str
 	return w->fake && way->is_real_only ? 0 : fabs(f->info.cost_ns - ns) / ns;
 }
 
-static int measure_way(struct stage_world *w, const struct way *way, enum stage_dir dir, uint32_t per_step, struct jdoc *j,
-		       double *error_max)
+static int measure_way(struct stage_world *w, const struct way *way, enum stage_dir dir, uint32_t per_step,
+		       struct jdoc *j, double *error_max)
 {
 	struct way_figures f = { 0 };
 	int ret = run_way(w, way, dir, per_step, &f);

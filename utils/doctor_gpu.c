@@ -72,8 +72,8 @@ static void tell_costs(FILE *out, const struct gpu_device *d, bool is_simulated)
 	if (ret > 0)
 		tell(out, VERDICT_OK, "device %d: copies are planned by the costs in %s", d->ordinal, text);
 	else
-		tell(out, VERDICT_NOTE, "device %d: copies are planned by guessed costs%s%s (kvshm bench stage --costs %s)",
-		     d->ordinal, ret ? ": " : "", text, STAGE_COSTS_PATH);
+		tell(out, VERDICT_NOTE, "device %d: copies are planned by guessed costs%s%s (kvshm bench stage --costs "
+		     STAGE_COSTS_PATH ")", d->ordinal, ret ? ": " : "", text);
 }
 
 static void tell_peers(FILE *out, const struct cuda *cu, const struct gpu_device *d, int nr)

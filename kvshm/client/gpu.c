@@ -171,7 +171,8 @@ _Static_assert(sizeof(((struct kvshm_gpu_facts *)0)->costs) == STAGE_COST_WHY, "
 /* Who names a file is told when it is no use; a file that is merely there must not keep an engine from starting. */
 static int costs_find(struct kvshm_gpu *g, const struct kvshm_gpu_options *o)
 {
-	int ret = stage_cost_find(o->costs, g->ctx.device.name, cuda_fake_open(&g->cu) != NULL, &g->cost, g->info.costs);
+	const bool is_simulated = cuda_fake_open(&g->cu) != NULL;
+	int ret = stage_cost_find(o->costs, g->ctx.device.name, is_simulated, &g->cost, g->info.costs);
 
 	g->info.has_costs = ret > 0;
 	return ret < 0 && o->costs ? -EBADMSG : 0;

@@ -174,7 +174,7 @@ int fake_current(void);			/* device of the current context, -1 none; libcuda_dev
 
 #define FAKE_ENTRY(member) CUresult fake_##member
 
-/* An entry as most are: its body runs under the lock, if rules and context let it.  @args: @params without their types. */
+/* An entry as most are: its body runs under the lock, if rules and context let it.  @args: @params without types. */
 #define FAKE_CALL(member, params, args)					\
 	static CUresult call_##member params;				\
 	FAKE_ENTRY(member) params					\

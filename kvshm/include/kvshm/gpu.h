@@ -128,8 +128,9 @@ int kvshm_gpu_block_len(const struct kvshm_gpu_options *opts, unsigned group, ui
  * it was.  A trusted client's extents are pinned in the background; until then, and for others, copies bounce.
  *
  * Return: 0; -ENOENT no driver; -ENODEV no such device, or the current context is not a primary one; -ENOSYS not a
- * driver, or too old; -EINVAL the layout is not one, or options unknown; -EBADMSG @costs cannot be read, is malformed, or
- * is not of such a card (or of a fake driver, or of none); -ENOMEM; -EOVERFLOW; -EOWNERDEAD; errors of the driver: -ENOTRECOVERABLE the context is lost, -EIO.
+ * driver, or too old; -EINVAL the layout is not one, or options unknown; -EBADMSG @costs cannot be read, is malformed,
+ * or is not of such a card; -ENOMEM; -EOVERFLOW; -EOWNERDEAD; errors of the driver: -ENOTRECOVERABLE the context is
+ * lost, -EIO.
  */
 int kvshm_gpu_open(struct kvshm *k, const struct kvshm_gpu_options *opts, struct kvshm_gpu **ret_g);
 
