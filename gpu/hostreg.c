@@ -295,22 +295,31 @@ int hostreg_add(struct hostreg *h, void *addr, size_t len, enum hostreg_map map)
 	return ret;
 }
 
-int hostreg_state(struct hostreg *h, const void *addr, size_t len)
+int hostreg_extent(struct hostreg *h, const void *addr, struct hostreg_span *ret)
 {
-	uintptr_t at = (uintptr_t)addr;
-	int ret = -ENOENT;
+	uint64_t at = (uintptr_t)addr;
+	int state = -ENOENT;
 
 	pthread_mutex_lock(&h->lock);
 	for (unsigned i = 0; i < h->nr; i++) {
 		const struct extent *e = &h->ext[i];
 
-		if (at >= (uintptr_t)e->addr && len <= e->len && at - (uintptr_t)e->addr <= e->len - len) {
-			ret = e->state;
+		if (at - (uintptr_t)e->addr < e->len) {
+			*ret = (struct hostreg_span){ (uintptr_t)e->addr, (uintptr_t)e->addr + e->len };
+			state = e->state;
 			break;
 		}
 	}
 	pthread_mutex_unlock(&h->lock);
-	return ret;
+	return state;
+}
+
+int hostreg_state(struct hostreg *h, const void *addr, size_t len)
+{
+	struct hostreg_span e = { 0 };
+	int state = hostreg_extent(h, addr, &e);
+
+	return len > e.end - (uintptr_t)addr ? -ENOENT : state;
 }
 
 void hostreg_progress(struct hostreg *h, struct hostreg_progress *ret)

@@ -56,6 +56,18 @@ int hostreg_add(struct hostreg *h, void *addr, size_t len, enum hostreg_map map)
  */
 int hostreg_state(struct hostreg *h, const void *addr, size_t len);
 
+struct hostreg_span {			/* addresses of an extent */
+	uint64_t from, end;
+};
+
+/**
+ * hostreg_extent() - the same of all of the extent that @addr lies in, for whoever asks about many ranges
+ * @ret: the extent, left alone if there is none
+ * What is pinned stays so until hostreg_destroy().
+ * Return: 1 pinned; 0 its turn has not come; -ENOENT not an extent of ours; -errno why it was refused.
+ */
+int hostreg_extent(struct hostreg *h, const void *addr, struct hostreg_span *ret);
+
 /* Readable at any time, from any thread. */
 void hostreg_progress(struct hostreg *h, struct hostreg_progress *ret);
 

@@ -91,10 +91,12 @@ int stage_destroy(struct stage *s, uint64_t deadline_ns);
 
 /**
  * stage_submit() - plan a job and start it
- * Issues the first portion, at least a step of a load that needs no bounce slice; stage_poll() issues the rest.
+ * The first step is issued before the others are planned.  Issues the first portion, at least a step of a load that
+ * needs no bounce slice; stage_poll() issues the rest.
  * @ret_job: the caller's until stage_job_put()
- * Return: 0; -EBUSY all jobs in use; -E2BIG too many blocks; -EINVAL, -EOPNOTSUPP as stage_plan_make();
- * -ENOTRECOVERABLE the device is lost.  An error while issuing is the job's, not the call's.
+ * Return: 0; -EBUSY all jobs in use; -E2BIG too many blocks; -EINVAL, -EOPNOTSUPP, -ENOSPC as stage_plan_make() says of
+ * the first step; -ENOTRECOVERABLE the device is lost.  An error of a later step, or while issuing, is the job's, not
+ * the call's.
  */
 int stage_submit(struct stage *s, const struct stage_work *w, struct stage_job **ret_job);
 

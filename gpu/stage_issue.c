@@ -4,11 +4,6 @@
 
 #include "gpu/stage_priv.h"
 
-static struct stage_side *side_of(struct stage_job *j)
-{
-	return &j->stage->side[j->sched.dir];
-}
-
 static int issue_copy(struct stage_job *j, const struct stage_op *op)
 {
 	bool is_in = j->sched.dir == STAGE_H2D;
@@ -100,7 +95,7 @@ int issue_step(struct stage_job *j)
 		if (ret <= 0)
 			return ret;
 	} else {
-		ret = j->plan.way == STAGE_WAY_BATCH ? issue_batch(j, step) : issue_ops(j, step);
+		ret = step->way == STAGE_WAY_BATCH ? issue_batch(j, step) : issue_ops(j, step);
 	}
 	if (ret >= 0)
 		ret = gpu_event_record(&j->event[j->nr_issued], &side_of(j)->stream);

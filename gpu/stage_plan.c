@@ -7,12 +7,6 @@
 #include "gpu/stage_ways.h"
 #include "kvshm/base/compiler.h"
 
-/* A PCIe 5 x16 card; `kvshm bench stage` measures the one at hand. */
-const struct stage_cost stage_cost_default = {
-	.call_ns = 1800, .copy_ns = 1200, .row_ns = 40, .batch_ns = 3500, .entry_ns = 250, .launch_ns = 4500,
-	.link_bytes_per_ns = 50, .device_bytes_per_ns = 1000, .direct_bytes_per_ns = 40,
-};
-
 /* What each way would need, over all steps. */
 struct survey {
 	struct stage_bill bill[STAGE_NR_WAYS];
@@ -21,21 +15,6 @@ struct survey {
 };
 
 /* ---- checks -------------------------------------------------------------------------------------- */
-
-static bool is_cost(const struct stage_cost *c)
-{
-	const double times[] = { c->call_ns, c->copy_ns, c->row_ns, c->batch_ns, c->entry_ns, c->launch_ns };
-	const double rates[] = { c->link_bytes_per_ns, c->device_bytes_per_ns, c->direct_bytes_per_ns };
-
-	/* written so that no number is none */
-	for (unsigned i = 0; i < ARRAY_SIZE(times); i++)
-		if (!(times[i] >= 0 && times[i] < 1e18))
-			return false;
-	for (unsigned i = 0; i < ARRAY_SIZE(rates); i++)
-		if (!(rates[i] > 1e-12 && rates[i] < 1e12))
-			return false;
-	return true;
-}
 
 static int check_list(const struct stage_ctx *c, unsigned group, struct stage_facts *f)
 {
@@ -71,7 +50,7 @@ static int check_request(struct stage_ctx *c, uint32_t *ret_end)
 	const uint32_t nr = req->nr_layers ? req->nr_layers : left;
 	int ret;
 
-	if (!nr || nr > left || (req->dir != STAGE_H2D && req->dir != STAGE_D2H) || !is_cost(c->cost))
+	if (!nr || nr > left || (req->dir != STAGE_H2D && req->dir != STAGE_D2H) || !stage_cost_is_sane(c->cost))
 		return -EINVAL;
 	*ret_end = req->first_layer + nr;
 	c->layers_per_step = req->layers_per_step ? min_of(req->layers_per_step, nr) : nr;
@@ -157,7 +136,7 @@ static void survey_step(struct stage_ctx *c, const struct stage_step *step, stru
 	if (!copies.runs)
 		return;
 	issue = k->batch_ns + (double)copies.runs * k->entry_ns;
-	run = (double)copies.runs * k->copy_ns + (double)copies.bytes / k->link_bytes_per_ns;
+	run = (double)copies.runs * k->entry_copy_ns + (double)copies.bytes / k->link_bytes_per_ns;
 	v->bill[STAGE_WAY_BATCH].ns += max_of(issue, run);
 	v->bill[STAGE_WAY_BATCH].nr_ops += copies.runs;
 }
@@ -185,7 +164,7 @@ static void survey_ways(struct stage_ctx *c, uint32_t end, struct survey *v)
 
 static bool does_fit(struct stage_ctx *c, enum stage_way way, const struct stage_bill *b)
 {
-	if (b->nr_ops > c->p->max_ops || b->nr_launches > c->p->max_launches)
+	if (b->nr_ops > c->p->max_ops - c->p->nr_ops || b->nr_launches > c->p->max_launches - c->p->nr_launches)
 		return false;
 	return (way != STAGE_WAY_LAND && way != STAGE_WAY_DIRECT) || stage_table_place(c, way) <= c->p->max_table;
 }
@@ -246,6 +225,7 @@ static int write_step(struct stage_ctx *c, struct stage_step *step, enum stage_w
 	if (p->nr_steps == p->max_steps)
 		return -ENOSPC;
 	step->first_op = p->nr_ops;
+	step->way = way;
 	for (unsigned g = 0; g < c->l->nr_groups && ret == 0; g++)
 		if (share_of(c, step, g, &s)) {
 			step->bytes += share_bytes(c, &s);
@@ -263,8 +243,10 @@ static int write_plan(struct stage_ctx *c, uint32_t end, enum stage_way way)
 	int ret = 0;
 
 	if (way == STAGE_WAY_LAND || way == STAGE_WAY_DIRECT) {
-		p->nr_table = (uint32_t)stage_table_place(c, way);
+		const uint64_t words = stage_table_place(c, way);
+
 		stage_table_write(c, way);
+		p->nr_table = (uint32_t)words;
 	}
 	for (uint32_t layer = c->req->first_layer; layer < end && ret == 0; layer += step.nr_layers) {
 		step = step_at(c, layer, end);
@@ -275,13 +257,10 @@ static int write_plan(struct stage_ctx *c, uint32_t end, enum stage_way way)
 	return ret;
 }
 
-int stage_plan_make(const struct gpu_layout *l, const struct stage_request *req, const struct stage_caps *caps,
-		    const struct stage_cost *cost, struct stage_plan *p)
+int stage_plan_add(const struct gpu_layout *l, const struct stage_request *req, const struct stage_caps *caps,
+		   const struct stage_cost *cost, struct stage_plan *p)
 {
-	struct stage_plan plan = {
-		.ops = p->ops, .launches = p->launches, .steps = p->steps, .table = p->table, .max_ops = p->max_ops,
-		.max_launches = p->max_launches, .max_steps = p->max_steps, .max_table = p->max_table,
-	};
+	struct stage_plan plan = *p;
 	struct stage_ctx c = { .l = l, .req = req, .caps = caps, .cost = cost ? cost : &stage_cost_default, .p = &plan };
 	struct survey v = { 0 };
 	uint32_t end;
@@ -293,13 +272,27 @@ int stage_plan_make(const struct gpu_layout *l, const struct stage_request *req,
 	ret = choose(&c, &v);
 	if (ret < 0)
 		return ret;
-	plan.bytes = v.bytes;
-	plan.cost_ns = v.bill[ret].ns;
+	plan.bytes += v.bytes;
+	plan.cost_ns += v.bill[ret].ns;
 	for (unsigned w = 0; w < STAGE_NR_WAYS; w++)
-		plan.way_ns[w] = v.is_possible[w] ? v.bill[w].ns : __builtin_inf();
+		plan.way_ns[w] += v.is_possible[w] ? v.bill[w].ns : __builtin_inf();
 	ret = write_plan(&c, end, (enum stage_way)ret);
 	if (ret < 0)
 		return ret;
 	*p = plan;
 	return 0;
+}
+
+int stage_plan_make(const struct gpu_layout *l, const struct stage_request *req, const struct stage_caps *caps,
+		    const struct stage_cost *cost, struct stage_plan *p)
+{
+	struct stage_plan plan = {
+		.ops = p->ops, .launches = p->launches, .steps = p->steps, .table = p->table, .max_ops = p->max_ops,
+		.max_launches = p->max_launches, .max_steps = p->max_steps, .max_table = p->max_table,
+	};
+	int ret = stage_plan_add(l, req, caps, cost, &plan);
+
+	if (ret == 0)
+		*p = plan;
+	return ret;
 }

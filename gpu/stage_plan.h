@@ -30,6 +30,7 @@
 
 #include "gpu/kern_args.h"
 #include "gpu/layout.h"
+#include "gpu/stage_cost.h"
 
 enum stage_dir { STAGE_H2D, STAGE_D2H };
 
@@ -71,20 +72,6 @@ struct stage_caps {
 	uint64_t table_dev;		/* device address of stage_plan.table, for both kernel ways */
 };
 
-/* Times of this machine, measured by `kvshm bench stage`; stage_cost_default until then. */
-struct stage_cost {
-	double call_ns;			/* CPU time to issue a copy, or a kernel */
-	double copy_ns;			/* the copy engine's own time of a copy, however short */
-	double row_ns;			/* and of each row of a rectangle */
-	double batch_ns, entry_ns;	/* CPU time of cuMemcpyBatchAsync, and of each entry */
-	double launch_ns;		/* from launch to end of an empty kernel */
-	double link_bytes_per_ns;	/* copy engine over the link */
-	double device_bytes_per_ns;	/* scatter kernel, device memory to device memory */
-	double direct_bytes_per_ns;	/* the same kernel over the mapped arena */
-};
-
-extern const struct stage_cost stage_cost_default;
-
 enum stage_op_kind {
 	STAGE_OP_COPY,			/* len bytes; with STAGE_WAY_BATCH all of a step in one call */
 	STAGE_OP_RECT,			/* rows of len bytes */
@@ -114,6 +101,7 @@ struct stage_step {
 	uint32_t first_layer, nr_layers;
 	uint32_t first_op, nr_ops;
 	uint64_t bytes;			/* payload of the step */
+	enum stage_way way;
 };
 
 struct stage_plan {
@@ -125,12 +113,12 @@ struct stage_plan {
 	uint32_t max_ops, max_launches, max_steps;
 	uint32_t max_table;		/* words */
 
-	/* written by stage_plan_make(), on success only */
+	/* written by stage_plan_make() and stage_plan_add(), on success only */
 	uint32_t nr_ops, nr_launches, nr_steps, nr_table;
-	enum stage_way way;
+	enum stage_way way;		/* of the part that was written last */
 	uint64_t bytes;			/* payload */
 	uint32_t nr_copies;		/* operations that are no kernel */
-	double cost_ns;			/* what the model expects of @way */
+	double cost_ns;			/* what the model expects */
 	double way_ns[STAGE_NR_WAYS];	/* and of each that was allowed and possible; else infinite */
 };
 
@@ -138,7 +126,8 @@ struct stage_plan {
  * stage_plan_size() - how much the plan of a chain may need, for arrays made once
  * @nr_items: blocks of all groups together; the first and the last of a group may be partial
  * @ret_plan: max_ops, max_launches, max_steps, max_table are set, nothing else
- * Enough for each way that @caps allows, with the list scattered at will.  Return: 0, -EOVERFLOW: past 2^32.
+ * Enough for each way that @caps allows, with the list scattered at will, planned in one go or in two parts.
+ * Return: 0, -EOVERFLOW: past 2^32.
  */
 int stage_plan_size(const struct gpu_layout *l, const struct stage_caps *caps, uint32_t nr_items,
 		    uint32_t layers_per_step, struct stage_plan *ret_plan);
@@ -154,5 +143,15 @@ int stage_plan_size(const struct gpu_layout *l, const struct stage_caps *caps, u
  */
 int stage_plan_make(const struct gpu_layout *l, const struct stage_request *req, const struct stage_caps *caps,
 		    const struct stage_cost *cost, struct stage_plan *p);
+
+/**
+ * stage_plan_add() - the same behind what the plan has, which stays as it is
+ * @req: the layers behind those of the plan; they may go another way
+ * So the first layers can be on their way before the others are thought of: what one part takes does not depend on how
+ * many layers the other has.
+ * Return: as stage_plan_make().
+ */
+int stage_plan_add(const struct gpu_layout *l, const struct stage_request *req, const struct stage_caps *caps,
+		   const struct stage_cost *cost, struct stage_plan *p);
 
 #endif

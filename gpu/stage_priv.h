@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* stage_priv.h - what a stage and its jobs are made of; for stage*.c only */
+/* stage_priv.h - what a stage and its jobs are made of, and what its files call of each other; for stage*.c only */
 #ifndef GPU_STAGE_PRIV_H
 #define GPU_STAGE_PRIV_H
 
@@ -65,9 +65,29 @@ struct stage {
 	struct stage_job job[];
 };
 
-/* stage_issue.c: operations onto the stream */
+static inline struct stage_side *side_of(struct stage_job *j)
+{
+	return &j->stage->side[j->sched.dir];
+}
 
-/* The next step of a job.  Return: 1 it is issued; 0 it waits for a bounce slice; -errno. */
+/* stage.c: the ends of a job */
+
+/* Words of @nr layers from @first on. */
+void words_set(const struct stage_job *j, uint32_t first, uint32_t nr, uint64_t value);
+
+/* Nothing more of it is issued; what was issued gets a mark behind it.  No effect unless it is active. */
+void job_end(struct stage_job *j, int error);
+
+/* The device has passed the mark. */
+void job_over(struct stage_job *j);
+
+/* So is the device, with what is in flight. */
+void stage_lost(struct stage *s, int error);
+
+/* stage_poll.c: a portion of what may go, @max operations or the step that exceeds them.  Return: how many. */
+uint32_t issue_portion(struct stage *s, enum stage_dir dir, uint32_t max);
+
+/* stage_issue.c: the next step of a job.  Return: 1 it is issued; 0 it waits for a bounce slice; -errno. */
 int issue_step(struct stage_job *j);
 
 /* stage_create.c */

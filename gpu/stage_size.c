@@ -45,7 +45,8 @@ static void add_group(const struct gpu_layout *l, const struct stage_caps *caps,
 	plane_runs(g, &whole, &part);
 	/* every group as if all items were its own */
 	ops = nr_planes * (whole * nr_items + 2 * part);
-	z->table += nr_planes * (sizeof(struct gpu_plane) / 4) + 3ull * nr_items + 1;
+	/* both parts of a plan have a list of their own */
+	z->table += nr_planes * (sizeof(struct gpu_plane) / 4) + 2 * (3ull * nr_items + 1);
 	if (caps->ways & (STAGE_MAY(STAGE_WAY_LAND) | STAGE_MAY(STAGE_WAY_DIRECT)))
 		z->launches += z->steps * step_launches(l, caps, group, nr_layers, nr_items, per_step);
 	z->ops += ops;

@@ -194,7 +194,7 @@ bool stage_spread_count(struct stage_ctx *c, const struct stage_share *s, enum s
 
 uint64_t stage_table_place(struct stage_ctx *c, enum stage_way way)
 {
-	uint64_t words = 0;
+	uint64_t words = c->p->nr_table;
 
 	for (unsigned i = 0; i < c->l->nr_groups; i++) {
 		const uint32_t nr = c->req->list[i].nr;

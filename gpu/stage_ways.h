@@ -96,7 +96,7 @@ bool stage_spread_count(struct stage_ctx *c, const struct stage_share *s, enum s
 /* Write it.  Return: 0, -ENOSPC. */
 int stage_spread_write(struct stage_ctx *c, const struct stage_share *s, enum stage_way way);
 
-/* Words of the table; places are kept in facts. */
+/* Words of the table with what is in it already; places are kept in facts. */
 uint64_t stage_table_place(struct stage_ctx *c, enum stage_way way);
 
 /* Fill the table for @way; places are set. */

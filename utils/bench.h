@@ -37,6 +37,7 @@ struct bench_options {
 	const char *fake;		/* its path, NULL: beside this program */
 	const char *model, *order;	/* stage: see gpu/geometry.h; NULL: default */
 	unsigned device;		/* stage */
+	const char *costs;		/* stage: file to write, NULL: none */
 };
 
 struct bench {

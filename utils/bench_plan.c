@@ -4,7 +4,8 @@
  *
  * No daemon, no device: the planner alone.  The prefix is 8 K tokens of an 8B model in blocks of 16, its arena
  * blocks neighbours as far as one commit put them there, its engine blocks anywhere in a pool of four times as many.
- * The floor is writing as many operations without thinking.
+ * The floor is writing as many operations without thinking.  What the first byte waits for is the plan of the first
+ * layer: it should be the same for a model of 32 layers and one of 80.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 #include "utils/commands.h"
 
 #define MODEL "llama-3.1-8b"
+#define DEEP_MODEL "llama-3-70b"
 #define BLOCK_TOKENS 16u
 #define DEFAULT_BLOCKS 512ul
 #define COMMIT_BLOCKS 32u
@@ -83,13 +85,13 @@ static void make_items(struct plan_world *w)
 }
 
 /* The model's blocks in @order, and memory for any plan of them.  Return: 0, -errno. */
-static int open_world(struct plan_world *w, const char *order, uint32_t nr)
+static int open_world(struct plan_world *w, const char *model, const char *order, uint32_t nr)
 {
 	int ret;
 
 	memset(w, 0, sizeof(*w));
 	w->nr = nr;
-	ret = gpu_geometry_layout(gpu_model_find(MODEL), gpu_order_find(order)->dims, BLOCK_TOKENS, 4 * nr, 1ull << 32,
+	ret = gpu_geometry_layout(gpu_model_find(model), gpu_order_find(order)->dims, BLOCK_TOKENS, 4 * nr, 1ull << 32,
 				  &w->l, NULL);
 	w->items = calloc(nr, sizeof(*w->items));
 	if (ret < 0 || !w->items)
@@ -124,6 +126,21 @@ static double time_plan(struct plan_world *w, unsigned ways, uint32_t nr_layers,
 	return ret < 0 ? ret : (double)(clock_ns() - start);
 }
 
+/* What comes behind the first layer, planned as a part of its own.  Return: ns, or -errno. */
+static double time_rest(struct plan_world *w)
+{
+	const struct stage_request req = { .first_layer = 1, .layers_per_step = 1, .list = { { w->items, w->nr } } };
+	double ns = time_plan(w, STAGE_MAY_ALL, 1, 1);
+	uint64_t start;
+	int ret;
+
+	if (ns < 0)
+		return ns;
+	start = clock_ns();
+	ret = stage_plan_add(&w->l, &req, &w->caps, NULL, &w->p);
+	return ret < 0 ? ret : (double)(clock_ns() - start);
+}
+
 static double time_floor(struct plan_world *w)
 {
 	const uint64_t start = clock_ns();
@@ -133,13 +150,14 @@ static double time_floor(struct plan_world *w)
 }
 
 struct plan_samples {
-	struct samples layered, floor, first, whole;
+	struct samples layered, floor, first, rest, whole;
 };
 
 static void sample(struct plan_world *w, struct plan_samples *s, bool is_counted)
 {
 	const double layered = time_plan(w, STAGE_MAY_ALL, 0, 1), floor = time_floor(w);
 	const double whole = time_plan(w, STAGE_MAY_ALL, 0, 0), first = time_plan(w, STAGE_MAY_ALL, 1, 1);
+	const double rest = time_rest(w);
 
 	if (!is_counted)
 		return;
@@ -147,6 +165,7 @@ static void sample(struct plan_world *w, struct plan_samples *s, bool is_counted
 	samples_add(&s->floor, floor);
 	samples_add(&s->whole, whole);
 	samples_add(&s->first, first);
+	samples_add(&s->rest, rest);
 }
 
 static void measure(struct plan_world *w, struct jdoc *j)
@@ -159,11 +178,36 @@ static void measure(struct plan_world *w, struct jdoc *j)
 	jdoc_real(j, "p99_ns", samples_quantile(&s.layered, 0.99));
 	jdoc_real(j, "floor_ns", samples_quantile(&s.floor, 0.5));
 	jdoc_real(j, "first_layer_ns", samples_quantile(&s.first, 0.5));
+	jdoc_real(j, "rest_ns", samples_quantile(&s.rest, 0.5));
 	jdoc_real(j, "aggregated_ns", samples_quantile(&s.whole, 0.5));
 	samples_fini(&s.layered);
 	samples_fini(&s.floor);
 	samples_fini(&s.first);
+	samples_fini(&s.rest);
 	samples_fini(&s.whole);
+}
+
+/* The first layer of a deep model beside that of MODEL, in turns.  Return: 0, -errno. */
+static int measure_growth(struct plan_world *w, struct jdoc *j)
+{
+	struct samples few = { 0 }, many = { 0 };
+	struct plan_world deep;
+	int ret = open_world(&deep, DEEP_MODEL, "hnd", w->nr);
+
+	for (unsigned b = 0; b < WARM_UP + BATCHES && ret == 0; b++) {
+		const double a = time_plan(w, STAGE_MAY_ALL, 1, 1), z = time_plan(&deep, STAGE_MAY_ALL, 1, 1);
+
+		if (b < WARM_UP)
+			continue;
+		samples_add(&few, a);
+		samples_add(&many, z);
+	}
+	if (ret == 0)
+		jdoc_real(j, "first_layer_growth", samples_quantile(&many, 0.5) / samples_quantile(&few, 0.5));
+	samples_fini(&few);
+	samples_fini(&many);
+	close_world(&deep);
+	return ret;
 }
 
 /* Copies a block by a way, NaN where it cannot. */
@@ -177,7 +221,7 @@ static int report_order(const char *order, uint32_t nr, struct jdoc *j)
 	static const char *const ways[] = { "copy", "batch", "land", "direct" };
 	struct plan_world w;
 	struct jdoc *row;
-	int ret = open_world(&w, order, nr);
+	int ret = open_world(&w, MODEL, order, nr);
 
 	if (ret == 0) {
 		row = jdoc_append(j, "orders");
@@ -241,9 +285,10 @@ static int run(const struct bench_options *o, struct jdoc *j)
 	jdoc_text(j, "model", MODEL);
 	jdoc_int(j, "blocks", (int64_t)nr);
 	jdoc_int(j, "tokens", (int64_t)nr * BLOCK_TOKENS);
-	ret = open_world(&w, "hnd", (uint32_t)nr);
+	ret = open_world(&w, MODEL, "hnd", (uint32_t)nr);
 	if (ret == 0) {
 		measure(&w, j);
+		ret = measure_growth(&w, j);
 		jdoc_real(j, "gather_ns_per_piece", time_gather(&w));
 	}
 	close_world(&w);

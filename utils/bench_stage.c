@@ -153,6 +153,7 @@ int stage_world_open(struct stage_world *w, const struct bench_options *o)
 	int ret;
 
 	memset(w, 0, sizeof(*w));
+	w->cost = stage_cost_default;
 	w->model = gpu_model_find(o->model ? o->model : "llama-3.1-8b");
 	w->order = gpu_order_find(o->order ? o->order : "hnd");
 	w->nr = o->blocks ? (uint32_t)o->blocks : o->is_fake ? FAKE_BLOCKS : REAL_BLOCKS;
@@ -196,7 +197,8 @@ void stage_world_close(struct stage_world *w)
 
 int stage_world_stage(const struct stage_world *w, uint32_t ways, uint32_t nr_jobs, struct stage **ret_s)
 {
-	const struct stage_limits lim = { .nr_jobs = nr_jobs, .nr_items = w->nr, .ways = ways, .landing_len = LANDING_LEN };
+	const struct stage_limits lim = { .nr_jobs = nr_jobs, .nr_items = w->nr, .ways = ways,
+					  .landing_len = LANDING_LEN, .cost = &w->cost };
 
 	return stage_create(&w->ctx, &w->l, &lim, ret_s);
 }
@@ -276,9 +278,13 @@ static int run(const struct bench_options *o, struct jdoc *j)
 	ret = stage_world_open(w, o);
 	if (!ret) {
 		report_device(w, j);
-		ret = stage_report_ways(w, j);
+		ret = stage_report_costs(w, j);
+		if (!ret)
+			ret = stage_report_ways(w, j);
 		if (!ret)
 			ret = stage_report_layers(w, j);
+		if (!ret)
+			ret = stage_report_first(w, j);
 		if (!ret)
 			ret = stage_report_failures(w, j);
 		if (!ret)
@@ -287,6 +293,8 @@ static int run(const struct bench_options *o, struct jdoc *j)
 			fprintf(stderr, "kvshm bench stage: %s\n", strerror(-ret));
 			ret = EXIT_DEAD;
 		}
+		if (!ret && o->costs)
+			ret = stage_costs_write(w, o->costs);
 	}
 	stage_world_close(w);
 	free(w);

@@ -27,6 +27,7 @@ struct stage_world {
 	struct stage_host host;
 	struct gpu_stream plain[2];	/* for the floor, by direction */
 	struct stage_item *items;
+	struct stage_cost cost;		/* guesses, until stage_report_costs() */
 };
 
 /**
@@ -64,10 +65,28 @@ int stage_world_stream(struct stage_world *w, struct gpu_stream *s);
 /* One pinned copy of @len bytes.  Return: ns, or -errno. */
 double stage_world_plain(struct stage_world *w, enum stage_dir dir, uint64_t len);
 
+/* bench_stage_engine.c: an engine's stream, and its kernel */
+struct stage_engine {
+	struct gpu_stream stream;
+	CUmodule module;
+	CUfunction busy;
+};
+
+/* Return: 0, -errno: stage_engine_close() all the same. */
+int stage_engine_open(struct stage_world *w, struct stage_engine *e);
+void stage_engine_close(struct stage_world *w, struct stage_engine *e);
+/* A kernel that takes @ns onto its stream.  Return: 0, -errno. */
+int stage_engine_compute(struct stage_engine *e, uint64_t ns);
+
+/* bench_stage_costs.c: what was measured as a file for the planner.  Return: an exit status; prints why. */
+int stage_costs_write(const struct stage_world *w, const char *path);
+
 /* The parts of the report.  Return: 0, -errno. */
+int stage_report_costs(struct stage_world *w, struct jdoc *j);	/* bench_stage_costs.c; the others plan by them */
 int stage_report_ways(struct stage_world *w, struct jdoc *j);	/* bench_stage_ways.c */
 int stage_report_nodes(struct stage_world *w, struct jdoc *j);
 int stage_report_layers(struct stage_world *w, struct jdoc *j);	/* bench_stage_layers.c */
+int stage_report_first(struct stage_world *w, struct jdoc *j);	/* bench_stage_first.c */
 int stage_report_failures(struct stage_world *w, struct jdoc *j);	/* bench_stage_fail.c */
 
 #endif

@@ -142,13 +142,23 @@ static void report_chosen(const struct stage_world *w, enum stage_dir dir, uint3
 		jdoc_real(j, dir == STAGE_H2D ? "h2d_ratio" : "d2h_ratio", ratio_of(f));
 }
 
-static int measure_way(struct stage_world *w, const struct way *way, enum stage_dir dir, uint32_t per_step, struct jdoc *j)
+/* How far the cost model was off. */
+static double cost_error(const struct stage_world *w, const struct way *way, struct way_figures *f)
+{
+	const double ns = samples_quantile(&f->own, 0.5);
+
+	return w->fake && way->is_real_only ? 0 : fabs(f->info.cost_ns - ns) / ns;
+}
+
+static int measure_way(struct stage_world *w, const struct way *way, enum stage_dir dir, uint32_t per_step,
+		       struct jdoc *j, double *error_max)
 {
 	struct way_figures f = { 0 };
 	int ret = run_way(w, way, dir, per_step, &f);
 
 	if (!ret) {
 		report_way(w, way, dir, per_step, &f, j);
+		*error_max = fmax(*error_max, cost_error(w, way, &f));
 		if (way == &all_ways[ARRAY_SIZE(all_ways) - 1])
 			report_chosen(w, dir, per_step, &f, j);
 	}
@@ -159,12 +169,14 @@ static int measure_way(struct stage_world *w, const struct way *way, enum stage_
 
 int stage_report_ways(struct stage_world *w, struct jdoc *j)
 {
+	double error_max = 0;
 	int ret = 0;
 
 	for (enum stage_dir dir = STAGE_H2D; dir <= STAGE_D2H; dir++)
 		for (uint32_t per_step = 0; per_step <= 1; per_step++)
 			for (unsigned i = 0; i < ARRAY_SIZE(all_ways) && !ret; i++)
-				ret = measure_way(w, &all_ways[i], dir, per_step, j);
+				ret = measure_way(w, &all_ways[i], dir, per_step, j, &error_max);
+	jdoc_real(j, "cost_error_max", error_max);
 	return ret;
 }
 

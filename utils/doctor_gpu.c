@@ -15,7 +15,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "gpu/cuda_fake.h"
 #include "gpu/device.h"
+#include "gpu/stage_cost.h"
 #include "kvshm/base/clock.h"
 #include "utils/doctor.h"
 
@@ -61,6 +63,19 @@ static void tell_device(FILE *out, const struct gpu_device *d)
 			   "off: the device does not have it");
 }
 
+static void tell_costs(FILE *out, const struct gpu_device *d, bool is_simulated)
+{
+	char text[STAGE_COST_WHY];
+	struct stage_cost c;
+	int ret = stage_cost_find(NULL, d->name, is_simulated, &c, text);
+
+	if (ret > 0)
+		tell(out, VERDICT_OK, "device %d: copies are planned by the costs in %s", d->ordinal, text);
+	else
+		tell(out, VERDICT_NOTE, "device %d: copies are planned by guessed costs%s%s (kvshm bench stage --costs "
+		     STAGE_COSTS_PATH ")", d->ordinal, ret ? ": " : "", text);
+}
+
 static void tell_peers(FILE *out, const struct cuda *cu, const struct gpu_device *d, int nr)
 {
 	int ret;
@@ -91,8 +106,10 @@ static void ask(FILE *out)
 	nr = gpu_device_list(&cu, "/sys", d, GPU_MAX_DEVICES);
 	if (nr < 0)
 		tell(out, VERDICT_NOTE, "the driver does not list its devices: %s", strerror(-nr));
-	for (int i = 0; i < nr; i++)
+	for (int i = 0; i < nr; i++) {
 		tell_device(out, &d[i]);
+		tell_costs(out, &d[i], cuda_fake_open(&cu) != NULL);
+	}
 	tell_peers(out, &cu, d, nr);
 }
 

@@ -160,10 +160,22 @@ static int stage_make(struct kvshm_gpu *g, const struct kvshm_gpu_options *o)
 {
 	struct stage_limits lim = {
 		.nr_jobs = g->max_jobs, .nr_items = g->max_blocks, .layers_per_step = o->layers_per_step,
-		.landing_len = o->landing_len, .bounce_len = g->bounce_len,
+		.landing_len = o->landing_len, .bounce_len = g->bounce_len, .cost = &g->cost,
 	};
 
 	return stage_create(&g->ctx, &g->layout, &lim, &g->stage);
+}
+
+_Static_assert(sizeof(((struct kvshm_gpu_facts *)0)->costs) == STAGE_COST_WHY, "one text");
+
+/* Who names a file is told when it is no use; a file that is merely there must not keep an engine from starting. */
+static int costs_find(struct kvshm_gpu *g, const struct kvshm_gpu_options *o)
+{
+	const bool is_simulated = cuda_fake_open(&g->cu) != NULL;
+	int ret = stage_cost_find(o->costs, g->ctx.device.name, is_simulated, &g->cost, g->info.costs);
+
+	g->info.has_costs = ret > 0;
+	return ret < 0 && o->costs ? -EBADMSG : 0;
 }
 
 /* What stays as it is. */
@@ -202,7 +214,9 @@ static int side_create(const struct kvshm_gpu_options *o, struct kvshm_gpu **ret
 	ret = ctx_open(g, o);
 	if (ret < 0)
 		goto err_unload;
-	ret = stage_make(g, o);
+	ret = costs_find(g, o);
+	if (ret == 0)
+		ret = stage_make(g, o);
 	if (ret < 0)
 		goto err_ctx;
 	info_init(g);

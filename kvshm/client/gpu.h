@@ -76,6 +76,7 @@ struct kvshm_gpu {
 	struct gpu_buffer buffer;	/* made at the first save that needs it */
 	uint32_t max_jobs, max_blocks, timeout_ms;
 	uint64_t bounce_len;
+	struct stage_cost cost;
 	struct kvshm_gpu_facts info;	/* counters, and what does not change */
 	struct stage_item *items;	/* of the call, [max_blocks] */
 	const void **src;		/* of a put, [max_blocks] */
@@ -100,6 +101,18 @@ int gpu_buffer_free(struct kvshm_gpu *g, uint64_t deadline_ns);
 int gpu_pump(struct kvshm_gpu *g);
 /* What is not over stays as it is until the process ends. */
 void gpu_leave_behind(struct kvshm_gpu *g);
+/* Return: 0 with an unused job and the caller's description checked; -errno. */
+int gpu_job_begin(struct kvshm_gpu *g, enum stage_dir dir, const struct kvshm_stage_desc *desc,
+		  struct kvshm_stage_desc *ret_d, struct kvshm_stage **ret_s);
+/* One block of the list.  Return: 0; -EINVAL. */
+int gpu_item_fill(const struct gpu_group *g, const struct kvshm_block *b, uint32_t engine_block, struct stage_item *i);
+/* Return: 0: it flies; else as stage_submit(). */
+int gpu_job_submit(struct kvshm_stage *s, const struct kvshm_stage_desc *d, const struct stage_host *host,
+		   const struct stage_list *list);
+
+/* gpu_load.c, gpu_save.c: give up what a job holds; from gpu_job.c alone, when the device is done with it */
+void gpu_load_finish(struct kvshm_stage *s);
+void gpu_save_finish(struct kvshm_stage *s, bool has_landed);
 
 /* gpu.c: at kvshm_close() */
 void gpu_close_all(struct kvshm *k);

@@ -23,6 +23,8 @@ enum fake_entry {
 	E_LAST,
 };
 
+struct fake_op;
+
 #define FAKE_DEVICES 8
 #define FAKE_NEVER UINT64_MAX
 
@@ -49,9 +51,26 @@ struct fake_phys {			/* physical memory of the virtual memory interface */
 	bool can_export;
 };
 
-struct fake_mem *fake_mem_find(uint64_t addr, uint64_t len);
+struct fake_mem *fake_mem_add(enum fake_mem_kind kind, uint64_t addr, uint64_t len);
+struct fake_mem *fake_mem_at(enum fake_mem_kind kind, uint64_t addr);	/* that begins there */
+struct fake_mem *fake_mem_find(uint64_t addr, uint64_t len);	/* that holds all of it */
 bool fake_mem_is_device(uint64_t addr, uint64_t len);
 bool fake_mem_is_pinned(uint64_t addr, uint64_t len);
+bool fake_mem_imported(int pid, unsigned seq);
+void fake_mem_unmap(struct fake_mem *m);
+
+/* ---- copies that have landed (libcuda_copy.c) -------------------------------------------------------- */
+
+void fake_record_landed(const struct fake_op *op);
+void fake_reset_landed(void);
+size_t fake_get_landed(size_t from, struct fake_landed *ret, size_t max);
+
+/* ---- files (libcuda_file.c) ------------------------------------------------------------------------- */
+
+/* Mapped; NULL: it cannot be. */
+void *fake_file_new(uint64_t len, unsigned *ret_seq, int *ret_fd);
+void *fake_file_open(int pid, unsigned seq, uint64_t len, int *ret_fd);
+void fake_file_remove(unsigned seq);
 
 /* ---- the machine: streams, engines, time (libcuda_sched.c) ----------------------------------------- */
 
@@ -100,6 +119,7 @@ struct fake_op {
 };
 
 struct fake_op *fake_op_new(enum fake_op_kind kind, struct CUstream_st *stream);
+void fake_op_put(struct fake_op *op);	/* freed when it is done and nobody refers to it */
 void fake_submit(struct fake_op *op);
 void fake_drop_all(void);		/* the context is lost: nothing lands any more */
 void fake_clock_set(bool is_virtual);
@@ -108,8 +128,15 @@ uint64_t fake_now(void);
 void fake_advance(uint64_t ns);
 void fake_take(uint64_t ns);		/* a call that takes this long; the lock is let go meanwhile */
 void fake_clock_start(void);
+CUresult fake_look(bool is_ready);	/* what a query answers */
+void fake_stream_add(struct CUstream_st *s);
 struct CUstream_st *fake_stream(CUstream s, int dev);
 bool fake_op_uses(uint64_t addr, uint64_t len);
+
+/* ---- events (libcuda_event.c) ------------------------------------------------------------------------ */
+
+/* @word: of its file, NULL: its own.  NULL: no memory. */
+struct CUevent_st *fake_event_new(unsigned flags, struct fake_event_word *word);
 
 /* ---- settings, rules, counters (libcuda_script.c) --------------------------------------------------- */
 
@@ -143,11 +170,21 @@ extern const char *const fake_entry_names[E_LAST];
 
 CUresult fake_enter(enum fake_entry e);
 CUresult fake_leave(CUresult r);
-int fake_current(void);			/* device of the current context, -1 none */
-void fake_record_landed(const struct fake_op *op);
-void fake_reset_landed(void);
+int fake_current(void);			/* device of the current context, -1 none; libcuda_device.c */
 
 #define FAKE_ENTRY(member) CUresult fake_##member
+
+/* An entry as most are: its body runs under the lock, if rules and context let it.  @args: @params without types. */
+#define FAKE_CALL(member, params, args)					\
+	static CUresult call_##member params;				\
+	FAKE_ENTRY(member) params					\
+	{								\
+		CUresult r = fake_enter(E_##member);			\
+									\
+		return r ? r : fake_leave(call_##member args);		\
+	}								\
+	static CUresult call_##member params
+
 #define CU_SYM(feature, member, version, args) CUresult fake_##member args;
 #include "gpu/cuda_syms.def"
 #undef CU_SYM

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libcuda_sched.c - the fake driver's machine: streams, engines, time
+ * libcuda_sched.c - the fake driver's machine: what is on streams, engines, time
  *
  * Each device has a copy engine per direction that does one copy at a time; kernels run beside.  What
  * stands first on its stream gets a start and an end by the model, and what has reached its end is done,
@@ -57,12 +57,12 @@ struct fake_op *fake_op_new(enum fake_op_kind kind, struct CUstream_st *stream)
 	return op;
 }
 
-static void op_put(struct fake_op *op)
+void fake_op_put(struct fake_op *op)
 {
 	if (op && op->is_done && !op->refs) {
 		if (op->dep) {
 			op->dep->refs--;
-			op_put(op->dep);
+			fake_op_put(op->dep);
 		}
 		free(op->bounce);
 		free(op);
@@ -183,7 +183,7 @@ static void take_off(struct fake_op *op)
 	if (!s->head)
 		s->tail = NULL;
 	op->is_done = true;
-	op_put(op);
+	fake_op_put(op);
 }
 
 void fake_drop_all(void)
@@ -241,8 +241,7 @@ static void idle(void)
 	idle_step *= 2;
 }
 
-/* What a query answers. */
-static CUresult look(bool is_ready)
+CUresult fake_look(bool is_ready)
 {
 	if (fake_sticky)
 		return fake_sticky;
@@ -284,6 +283,40 @@ void fake_submit(struct fake_op *op)
 	schedule_all();
 	if (!fake_conf.is_virtual)
 		pthread_cond_signal(&wake);
+}
+
+/* ---- the streams -------------------------------------------------------------------------------------- */
+
+void fake_stream_add(struct CUstream_st *s)
+{
+	s->next = streams;
+	streams = s;
+}
+
+struct CUstream_st *fake_stream(CUstream s, int dev)
+{
+	if (!s)
+		return &null_streams[dev];
+	for (struct CUstream_st *i = streams; i; i = i->next)
+		if (i == s)
+			return i->is_dead ? NULL : i;
+	return NULL;
+}
+
+static bool overlaps(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
+{
+	return a < b + b_len && b < a + a_len;
+}
+
+bool fake_op_uses(uint64_t addr, uint64_t len)
+{
+	for (struct CUstream_st *s = streams; s; s = s->next)
+		for (struct fake_op *op = s->head; op; op = op->next)
+			if (op->kind == OP_COPY &&
+			    (overlaps(addr, len, op->dst, (op->rows - 1) * op->dst_pitch + op->len) ||
+			     overlaps(addr, len, op->src, (op->rows - 1) * op->src_pitch + op->len)))
+				return true;
+	return false;
 }
 
 /* ---- the thread of the real clock ------------------------------------------------------------------- */
@@ -345,8 +378,7 @@ static void start_once(void)
 	pthread_atfork(before_fork, after_fork, in_child);
 	for (int i = 0; i < FAKE_DEVICES; i++) {
 		null_streams[i].dev = i;
-		null_streams[i].next = streams;
-		streams = &null_streams[i];
+		fake_stream_add(&null_streams[i]);
 	}
 }
 
@@ -366,208 +398,4 @@ void fake_clock_start(void)
 	if (!has_thread)
 		abort();
 	pthread_detach(thread);
-}
-
-/* ---- streams and events ----------------------------------------------------------------------------- */
-
-struct CUstream_st *fake_stream(CUstream s, int dev)
-{
-	if (!s)
-		return &null_streams[dev];
-	for (struct CUstream_st *i = streams; i; i = i->next)
-		if (i == s)
-			return i->is_dead ? NULL : i;
-	return NULL;
-}
-
-static bool overlaps(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
-{
-	return a < b + b_len && b < a + a_len;
-}
-
-bool fake_op_uses(uint64_t addr, uint64_t len)
-{
-	for (struct CUstream_st *s = streams; s; s = s->next)
-		for (struct fake_op *op = s->head; op; op = op->next)
-			if (op->kind == OP_COPY &&
-			    (overlaps(addr, len, op->dst, (op->rows - 1) * op->dst_pitch + op->len) ||
-			     overlaps(addr, len, op->src, (op->rows - 1) * op->src_pitch + op->len)))
-				return true;
-	return false;
-}
-
-FAKE_ENTRY(StreamCreateWithPriority)(CUstream *stream, unsigned flags, int priority)
-{
-	CUresult r = fake_enter(E_StreamCreateWithPriority);
-	struct CUstream_st *s;
-
-	(void)flags;
-	(void)priority;
-	if (r)
-		return r;
-	s = calloc(1, sizeof(*s));
-	if (!s)
-		return fake_leave(CUDA_ERROR_OUT_OF_MEMORY);
-	s->dev = fake_current();
-	s->next = streams;
-	streams = s;
-	fake_count->streams++;
-	*stream = s;
-	return fake_leave(CUDA_SUCCESS);
-}
-
-FAKE_ENTRY(CtxGetStreamPriorityRange)(int *least, int *greatest)
-{
-	CUresult r = fake_enter(E_CtxGetStreamPriorityRange);
-
-	if (r)
-		return r;
-	*least = 0;
-	*greatest = -5;
-	return fake_leave(CUDA_SUCCESS);
-}
-
-FAKE_ENTRY(StreamDestroy)(CUstream stream)
-{
-	CUresult r = fake_enter(E_StreamDestroy);
-	struct CUstream_st *s;
-
-	if (r)
-		return r;
-	s = stream ? fake_stream(stream, 0) : NULL;
-	if (!s)
-		return fake_leave(400);
-	s->is_dead = true;
-	fake_count->streams--;
-	return fake_leave(CUDA_SUCCESS);
-}
-
-FAKE_ENTRY(StreamQuery)(CUstream stream)
-{
-	CUresult r = fake_enter(E_StreamQuery);
-	struct CUstream_st *s;
-
-	if (r)
-		return r;
-	s = fake_stream(stream, fake_current());
-	if (!s)
-		return fake_leave(400);
-	fake_run();
-	return fake_leave(look(!s->head));
-}
-
-FAKE_ENTRY(StreamWaitEvent)(CUstream stream, CUevent event, unsigned flags)
-{
-	CUresult r = fake_enter(E_StreamWaitEvent);
-	struct CUstream_st *s;
-	struct fake_op *op;
-
-	(void)flags;
-	if (r)
-		return r;
-	s = fake_stream(stream, fake_current());
-	if (!s || !event || event->is_dead)
-		return fake_leave(400);
-	/* what was never recorded is no wait: the trap is the driver's */
-	if (READ_ONCE(event->word->recorded) == 0)
-		return fake_leave(CUDA_SUCCESS);
-	op = fake_op_new(event->last ? OP_WAIT_EVENT : OP_WAIT_WORD, s);
-	if (event->last) {
-		op->dep = event->last;
-		op->dep->refs++;
-	} else {
-		op->word = &event->word->done;
-		op->value = READ_ONCE(event->word->recorded);
-	}
-	fake_submit(op);
-	return fake_leave(CUDA_SUCCESS);
-}
-
-FAKE_ENTRY(EventRecord)(CUevent event, CUstream stream)
-{
-	CUresult r = fake_enter(E_EventRecord);
-	struct CUstream_st *s;
-	struct fake_op *op;
-
-	if (r)
-		return r;
-	s = fake_stream(stream, fake_current());
-	if (!s || !event || event->is_dead)
-		return fake_leave(400);
-	op = fake_op_new(OP_RECORD, s);
-	op->event = event;
-	op->value = ++event->word->recorded;
-	op->refs++;
-	if (event->last) {
-		event->last->refs--;
-		op_put(event->last);
-	}
-	event->last = op;
-	fake_submit(op);
-	return fake_leave(CUDA_SUCCESS);
-}
-
-FAKE_ENTRY(EventQuery)(CUevent event)
-{
-	CUresult r = fake_enter(E_EventQuery);
-
-	if (r)
-		return r;
-	if (!event || event->is_dead)
-		return fake_leave(400);
-	fake_run();
-	return fake_leave(look(READ_ONCE(event->word->done) >= READ_ONCE(event->word->recorded)));
-}
-
-FAKE_ENTRY(EventElapsedTime)(float *ms, CUevent start, CUevent end)
-{
-	CUresult r = fake_enter(E_EventElapsedTime);
-
-	if (r)
-		return r;
-	if (!start || !end || start->is_dead || end->is_dead || start->flags & CU_EVENT_DISABLE_TIMING ||
-	    end->flags & CU_EVENT_DISABLE_TIMING)
-		return fake_leave(400);
-	if (start->word->done < start->word->recorded || end->word->done < end->word->recorded)
-		return fake_leave(CUDA_ERROR_NOT_READY);
-	*ms = (float)((double)(end->end_ns - start->end_ns) / 1e6);
-	return fake_leave(CUDA_SUCCESS);
-}
-
-FAKE_ENTRY(StreamWaitValue64)(CUstream stream, CUdeviceptr addr, uint64_t value, unsigned flags)
-{
-	CUresult r = fake_enter(E_StreamWaitValue64);
-	struct CUstream_st *s;
-	struct fake_op *op;
-
-	if (r)
-		return r;
-	s = fake_stream(stream, fake_current());
-	if (!s || flags != CU_STREAM_WAIT_VALUE_GEQ || addr % 8 ||
-	    !(fake_mem_is_device(addr, 8) || fake_mem_is_pinned(addr, 8)))
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
-	op = fake_op_new(OP_WAIT_WORD, s);
-	op->word = (uint64_t *)(uintptr_t)addr;
-	op->value = value;
-	fake_submit(op);
-	return fake_leave(CUDA_SUCCESS);
-}
-
-FAKE_ENTRY(StreamWriteValue64)(CUstream stream, CUdeviceptr addr, uint64_t value, unsigned flags)
-{
-	CUresult r = fake_enter(E_StreamWriteValue64);
-	struct CUstream_st *s;
-	struct fake_op *op;
-
-	(void)flags;
-	if (r)
-		return r;
-	s = fake_stream(stream, fake_current());
-	if (!s || addr % 8 || !(fake_mem_is_device(addr, 8) || fake_mem_is_pinned(addr, 8)))
-		return fake_leave(CUDA_ERROR_INVALID_VALUE);
-	op = fake_op_new(OP_WRITE_WORD, s);
-	op->word = (uint64_t *)(uintptr_t)addr;
-	op->value = value;
-	fake_submit(op);
-	return fake_leave(CUDA_SUCCESS);
 }

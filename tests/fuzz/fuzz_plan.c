@@ -154,6 +154,19 @@ static void check_plan(const struct world *w)
 			check_copy(&w->p.ops[i]);
 }
 
+/* The first layer of the request by itself, then the others, as far as both can be. */
+static int plan_in_two(struct world *w)
+{
+	struct stage_request rest = w->req;
+	int ret;
+
+	w->req.nr_layers = 1;
+	ret = stage_plan_make(&w->l, &w->req, &w->caps, NULL, &w->p);
+	rest.first_layer++;
+	rest.nr_layers -= rest.nr_layers > 1;
+	return ret < 0 ? ret : stage_plan_add(&w->l, &rest, &w->caps, NULL, &w->p);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	static struct world w;
@@ -175,6 +188,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 				   .max_ops = NR_OPS, .max_launches = ARRAY_SIZE(w.launches),
 				   .max_steps = ARRAY_SIZE(w.steps), .max_table = ARRAY_SIZE(w.table) };
 	if (stage_plan_make(&w.l, &w.req, &w.caps, NULL, &w.p) == 0)
+		check_plan(&w);
+	if (plan_in_two(&w) == 0)
 		check_plan(&w);
 	return 0;
 }

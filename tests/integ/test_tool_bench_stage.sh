@@ -27,9 +27,38 @@ gives()
 unset KVSHM_LIBCUDA FAKE_CUDA_SCRIPT
 # What a lost device may still write to is kept until the process ends: no leak.
 export ASAN_OPTIONS=${ASAN_OPTIONS-}:detect_leaks=0
-gives 0 '"is_simulated":true' 'an 8B model: one copy a block, layers hidden as the formula says, no pin ends early' --fake --json \
+gives 0 '"is_simulated":true' 'an 8B model: at most one copy a block, layers hidden as the formula says, no pin ends early' --fake --json \
 	--assert 'formula_error_max<=0.1' --assert 'early_pin_release<=0' --assert 'releases>=14' \
 	--assert 'undocumented_results<=0' --assert 'copies_per_block<=1' --assert 'h2d_ratio>=0.95' --assert 'd2h_ratio>=0.95'
+gives 0 '"costs":{' 'costs are measured, and what the planner expects by them comes true' --fake --json --blocks 16 \
+	--costs "$TMPDIR/gpu.costs" --assert 'cost_error_max<=0.05'
+
+# cost NAME LOW HIGH
+cost()
+{
+	awk -F= -v name="$1" -v low="$2" -v high="$3" '$1 == name { n++; bad = $2 < low || $2 > high } END { exit n != 1 || bad }' \
+		"$TMPDIR/gpu.costs" || echo "$1 is not $2 to $3"
+}
+# those of the model in the "simulation" field
+{ grep -qx '\[fake device 0\]' "$TMPDIR/gpu.costs" && grep -qx 'source=simulated' "$TMPDIR/gpu.costs" || echo 'no section';
+  cost call_ns 690 710; cost copy_ns 1450 1550; cost row_ns 9 11; cost entry_copy_ns 140 180; cost launch_ns 3000 4500;
+  cost link_bytes_per_ns 24.5 25; cost device_bytes_per_ns 950 1050; cost direct_bytes_per_ns 24 25.5; } > "$TMPDIR/out"
+if [ -s "$TMPDIR/out" ]; then
+	sed 's/^/# /' "$TMPDIR/out" "$TMPDIR/gpu.costs"
+	echo 'not ok - the file has the numbers of the model'
+	failed=1
+else
+	echo 'ok - the file has the numbers of the model'
+fi
+if KVSHM_LIBCUDA=$KVSHM_BUILD/fake/libcuda.so.1 KVSHM_STAGE_COSTS=$TMPDIR/gpu.costs timeout 60 "$tool" doctor --socket /nowhere |
+	grep "device 0: copies are planned by the costs in $TMPDIR/gpu.costs"; then
+	echo 'ok - such a file is taken'
+else
+	echo 'not ok - such a file is taken'
+	failed=1
+fi
+gives 1 'costs /nowhere/gpu.costs: No such file' 'a file that cannot be written is exit 1' --fake --blocks 4 \
+	--costs /nowhere/gpu.costs
 gives 0 'simulated' 'the text says that it is simulated' --fake --blocks 4
 small="--fake --blocks 16 --json --assert formula_error_max<=0.1 --assert early_pin_release<=0"
 gives 0 '"order":"blhnc"' 'blocks outermost' $small --order blhnc --assert 'copies_per_block<=1'

@@ -67,10 +67,10 @@ def real_page():
         daemon.stop()
 
 
-def gpu(script, libcuda=os.path.join(BUILD, "fake/libcuda.so.1")):
+def gpu(script, libcuda=os.path.join(BUILD, "fake/libcuda.so.1"), costs="/nowhere/gpu.costs"):
     """What the tool says of this host's driver, the fake one unless told otherwise."""
     run = subprocess.run([TOOL, "doctor", "--socket", "/nowhere"], capture_output=True, text=True, timeout=60,
-                         env=dict(os.environ, KVSHM_LIBCUDA=libcuda, FAKE_CUDA_SCRIPT=script))
+                         env=dict(os.environ, KVSHM_LIBCUDA=libcuda, FAKE_CUDA_SCRIPT=script, KVSHM_STAGE_COSTS=costs))
     return "".join(line + "\n" for line in run.stdout.split("\n") if line[7:17].strip() == "gpu")
 
 
@@ -263,6 +263,23 @@ class Doctor(unittest.TestCase):
         self.assertIn("read-only memory, as untrusted clients have it: no (they go by kvshm-gpud or a bounce buffer)", run)
         self.assertIn("note   gpu        device 0 GPUDirect RDMA: off: the driver exports no dma-buf", run)
         self.assertIn("note   gpu        devices 0 and 1 GPUDirect P2P: off: no path between them", run)
+
+    def test_the_costs_that_copies_are_planned_by(self):
+        costs = "".join(f"{name}=10\n" for name in (
+            "call_ns", "copy_ns", "row_ns", "batch_ns", "entry_ns", "entry_copy_ns", "launch_ns", "link_bytes_per_ns", "device_bytes_per_ns",
+            "direct_bytes_per_ns"))
+        with tempfile.NamedTemporaryFile("w", prefix="kvshm-test.") as f:
+            f.write(f"[fake device 0]\nsource=simulated\n{costs}[fake device 1]\nsource=measured\n{costs}")
+            f.flush()
+            run = gpu("devices=3", costs=f.name)
+            self.assertIn(f"ok     gpu        device 0: copies are planned by the costs in {f.name}\n", run)
+            self.assertIn(f"note   gpu        device 1: copies are planned by guessed costs: {f.name}: [fake device 1] was "
+                          "measured, and this driver is simulated (kvshm bench stage --costs /etc/kvshm/gpu.costs)", run)
+            self.assertIn("guessed costs: " + f.name + " has no section [fake device 2]", run)
+            f.write("nonsense\n")
+            f.flush()
+            self.assertIn(f"guessed costs: {f.name}:25: neither [section] nor key=value", gpu("", costs=f.name))
+        self.assertIn("guessed costs: /nowhere/gpu.costs: No such file", gpu(""))
 
     def test_a_host_without_a_driver(self):
         run = gpu("", libcuda="/nowhere/libcuda.so.1")

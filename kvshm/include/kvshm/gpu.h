@@ -88,6 +88,9 @@ struct kvshm_gpu_layer {
  * @timeout_ms: how long kvshm_gpu_close() waits for the device, 0: 5000
  * @landing_len: bytes of device memory for each direction, where blocks land to be scattered by a kernel; 0: none
  * @bounce_len: bytes of pinned memory for each direction, 0: 16 MiB
+ * @costs: file that ``kvshm bench stage --costs`` wrote on such a card: what decides how blocks are copied.  NULL:
+ *	$KVSHM_STAGE_COSTS, else /etc/kvshm/gpu.costs; where these are not there or no use, guesses serve, see
+ *	struct kvshm_gpu_facts
  */
 struct kvshm_gpu_options {
 	size_t sz;
@@ -100,6 +103,7 @@ struct kvshm_gpu_options {
 	uint32_t max_jobs, max_blocks;
 	uint32_t layers_per_step, timeout_ms;
 	uint64_t landing_len, bounce_len;
+	const char *costs;
 };
 
 /**
@@ -124,8 +128,9 @@ int kvshm_gpu_block_len(const struct kvshm_gpu_options *opts, unsigned group, ui
  * it was.  A trusted client's extents are pinned in the background; until then, and for others, copies bounce.
  *
  * Return: 0; -ENOENT no driver; -ENODEV no such device, or the current context is not a primary one; -ENOSYS not a
- * driver, or too old; -EINVAL the layout is not one, or options unknown; -ENOMEM; -EOVERFLOW; -EOWNERDEAD; errors of
- * the driver: -ENOTRECOVERABLE the context is lost, -EIO.
+ * driver, or too old; -EINVAL the layout is not one, or options unknown; -EBADMSG @costs cannot be read, is malformed,
+ * or is not of such a card; -ENOMEM; -EOVERFLOW; -EOWNERDEAD; errors of the driver: -ENOTRECOVERABLE the context is
+ * lost, -EIO.
  */
 int kvshm_gpu_open(struct kvshm *k, const struct kvshm_gpu_options *opts, struct kvshm_gpu **ret_g);
 
@@ -174,6 +179,9 @@ int kvshm_gpu_poll(struct kvshm_gpu *g);
  * @cancelled: jobs that ended by a cancel
  * @held_jobs: jobs whose memory is kept, for the device is lost or hangs
  * @why: why an extent was refused, "" if none was
+ * @has_costs: 1: copies are planned by measured costs; 0: by guesses
+ * @resv: 0
+ * @costs: the file that costs were taken from; else why they were not, "" if there is no such file
  */
 struct kvshm_gpu_facts {
 	size_t sz;
@@ -190,6 +198,8 @@ struct kvshm_gpu_facts {
 	uint64_t copies, launches;
 	uint64_t failed, cancelled, held_jobs;
 	char why[112];
+	uint32_t has_costs, resv;
+	char costs[256];
 };
 
 /**
@@ -291,7 +301,8 @@ struct kvshm_stage_save {
  * @ret_s: the job, ended by kvshm_stage_end()
  *
  * A block with fewer tokens than the engine's is copied as far as it goes; its @length must be a full block's.
- * Allocates nothing, waits for nothing.  An error of the driver while copies are issued is the job's, not the call's.
+ * Allocates nothing, waits for nothing.  The first layers' copies are issued before the others are planned; an error of
+ * these, or of the driver while copies are issued, is the job's, not the call's.
  *
  * Return: 0; -EBUSY @max_jobs are under way; -E2BIG past @max_blocks; -EINVAL a block id, token count, layer or pin
  * out of range; -ESTALE blocks of different contents; -EOPNOTSUPP no way to do it; -ENOTRECOVERABLE the device is

@@ -151,6 +151,7 @@ static inline void world_cost(struct world *w)
 	w->cost = (struct stage_cost){
 		.call_ns = rand_double(r) * 3000, .copy_ns = rand_double(r) * 3000, .row_ns = rand_double(r) * 100,
 		.batch_ns = rand_double(r) * 5000, .entry_ns = rand_double(r) * 500,
+		.entry_copy_ns = rand_double(r) * 3000,
 		.launch_ns = rand_double(r) * 8000, .link_bytes_per_ns = 1 + rand_double(r) * 50,
 		.device_bytes_per_ns = 1 + rand_double(r) * 2000, .direct_bytes_per_ns = 1 + rand_double(r) * 50,
 	};
@@ -272,7 +273,8 @@ static inline void world_seams(const struct world *w, const struct stage_op *op)
 	assert_true(!is_crossed || is_inside);
 }
 
-static inline void world_op(struct world *w, const struct stage_op *op)
+/* One of a step that goes @way. */
+static inline void world_op(struct world *w, enum stage_way way, const struct stage_op *op)
 {
 	if (op->kind == STAGE_OP_KERNEL) {
 		const struct stage_launch *launch = &w->plan.launches[op->launch];
@@ -286,7 +288,7 @@ static inline void world_op(struct world *w, const struct stage_op *op)
 	if (op->kind == STAGE_OP_RECT) {
 		const uint64_t max = w->caps.max_pitch ? w->caps.max_pitch : INT32_MAX;
 
-		assert_true(w->caps.has_2d && w->plan.way != STAGE_WAY_BATCH);
+		assert_true(w->caps.has_2d && way != STAGE_WAY_BATCH);
 		assert_true(op->arena_pitch >= op->len && op->dev_pitch >= op->len);
 		assert_true(op->arena_pitch <= max && op->dev_pitch <= max);
 	}

@@ -54,6 +54,7 @@ static char *map(const struct fixture *x, int prot, int flags)
 static void extents_are_pinned_one_by_one_in_the_background(void **state)
 {
 	struct hostreg_progress p;
+	struct hostreg_span span;
 	struct fixture x;
 	char *at;
 
@@ -72,6 +73,12 @@ static void extents_are_pinned_one_by_one_in_the_background(void **state)
 	assert_int_equal(hostreg_state(x.h, at, LEN / 2), 1);
 	assert_int_equal(hostreg_state(x.h, at + LEN / 2 - 4096, 8192), -ENOENT);
 	assert_int_equal(hostreg_state(x.h, at - 4096, 4096), -ENOENT);
+	assert_int_equal(hostreg_extent(x.h, at + LEN / 2, &span), 1);
+	assert_true(span.from == (uintptr_t)at + LEN / 2 && span.end == (uintptr_t)at + LEN);
+	assert_int_equal(hostreg_extent(x.h, at + LEN / 2 - 1, &span), 1);
+	assert_true(span.from == (uintptr_t)at && span.end == (uintptr_t)at + LEN / 2);
+	assert_int_equal(hostreg_extent(x.h, at + LEN, &span), -ENOENT);
+	assert_true(span.from == (uintptr_t)at);
 	assert_int_equal(fake_cuda_counters(&x.f).registered_bytes, LEN);
 	stop(&x);
 	munmap(at, LEN);

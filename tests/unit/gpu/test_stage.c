@@ -101,6 +101,48 @@ static void a_refused_registration_goes_through_slices(void **state)
 	fx_end(&x);
 }
 
+/* Two blocks, their places in halves of a block. */
+static bool is_bounced(struct fx *x, uint32_t first, uint32_t second)
+{
+	const uint64_t half = x->l.group[0].arena_len / 2;
+	struct stage_job_info info;
+	struct stage_job *j;
+
+	x->items[0].arena = first * half;
+	x->items[1].arena = second * half;
+	j = fx_submit(x, STAGE_H2D, 0);
+	assert_int_equal(stage_job_wait(j, UINT32_MAX, fx_soon()), 1);
+	assert_int_equal(fx_differ_all(x), 0);
+	assert_int_equal(fake_cuda_counters(&x->f).pageable, 0);
+	stage_job_info(j, &info);
+	stage_job_put(j);
+	return info.is_bounced;
+}
+
+/* Of four extents of four blocks the second is refused. */
+static void a_block_that_is_not_within_a_pinned_extent_bounces_the_job(void **state)
+{
+	struct fx x;
+
+	fx_begin(&x, &fx_model, "L/BKHNC", true, "fail=cuMemHostRegister:2:801");
+	assert_int_equal(hostreg_create(&x.f.ctx, &x.reg), 0);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(hostreg_add(x.reg, x.arena + i * x.arena_len / 4, x.arena_len / 4, HOSTREG_LOOK), 0);
+	assert_int_equal(hostreg_wait(x.reg, fx_soon()), 0);
+	x.host.reg = x.reg;
+	assert_int_equal(stage_create(&x.f.ctx, &x.l, NULL, &x.s), 0);
+	assert_false(is_bounced(&x, 0, 6));
+	assert_false(is_bounced(&x, 6, 16));
+	assert_false(is_bounced(&x, 30, 0));
+	assert_true(is_bounced(&x, 6, 8));
+	assert_true(is_bounced(&x, 14, 16));
+	assert_true(is_bounced(&x, 16, 14));
+	/* half in each of two that are pinned */
+	assert_true(is_bounced(&x, 23, 16));
+	assert_true(is_bounced(&x, 16, 23));
+	fx_end(&x);
+}
+
 static void an_old_driver_copies_row_by_row(void **state)
 {
 	struct stage_limits lim = { .nr_jobs = 2, .nr_items = FX_BLOCKS };
@@ -206,6 +248,28 @@ static void a_refused_third_copy_ends_when_the_first_two_have_landed(void **stat
 	assert_int_equal(stage_job_wait_over(j, fx_soon()), 0);
 	assert_int_equal(fake_cuda_counters(&x.f).landed[GPU_H2D], 2);
 	assert_int_equal(stage_job_state(j), -ENOTRECOVERABLE);
+	stage_job_put(j);
+	there_and_back(&x, 1);
+	fx_end(&x);
+}
+
+/* The steps behind it are not even planned then. */
+static void a_refused_first_copy_fails_all_layers(void **state)
+{
+	struct stage_job *j;
+	struct fx x;
+
+	fx_start(&x, "fail=cuMemcpyHtoDAsync:1:1;fail=cuMemcpy2DAsync:1:1");
+	j = fx_submit(&x, STAGE_H2D, 1);
+	assert_int_equal(stage_job_state(j), -EINVAL);
+	for (uint32_t i = 0; i < x.l.nr_layers; i++) {
+		assert_int_equal(stage_job_layer(j, i), -EINVAL);
+		assert_int_equal(stage_word_look(&x.word[i], 5), -EIO);
+	}
+	assert_int_equal(stage_job_layer(j, x.l.nr_layers), 1);
+	assert_int_equal(stage_job_block(j, 3, NULL), -EINVAL);
+	assert_int_equal(stage_job_wait_over(j, fx_soon()), 0);
+	assert_int_equal(fake_cuda_counters(&x.f).copies[GPU_H2D], 0);
 	stage_job_put(j);
 	there_and_back(&x, 1);
 	fx_end(&x);
@@ -392,6 +456,91 @@ static void a_long_job_is_issued_in_portions(void **state)
 	fx_end(&x);
 }
 
+/* Stands before the driver's copies: how much of the job was planned when its first one came. */
+static struct {
+	struct cuda driver;
+	const struct stage_job *job;
+	uint32_t nr_calls, nr_steps;
+} watch;
+
+static void watch_copy(void)
+{
+	if (!watch.nr_calls++)
+		watch.nr_steps = watch.job->plan.nr_steps;
+}
+
+static CUresult watch_plain(CUdeviceptr dst, const void *src, size_t len, CUstream stream)
+{
+	watch_copy();
+	return watch.driver.MemcpyHtoDAsync(dst, src, len, stream);
+}
+
+static CUresult watch_2d(const CUDA_MEMCPY2D *copy, CUstream stream)
+{
+	watch_copy();
+	return watch.driver.Memcpy2DAsync(copy, stream);
+}
+
+static void watch_begin(struct fx *x)
+{
+	watch.driver = x->f.cu;
+	watch.job = &x->s->job[0];
+	watch.nr_calls = watch.nr_steps = 0;
+	x->f.cu.MemcpyHtoDAsync = watch_plain;
+	x->f.cu.Memcpy2DAsync = watch_2d;
+}
+
+static void the_first_step_is_issued_before_the_rest_is_planned(void **state)
+{
+	struct stage_limits lim = { .nr_jobs = 1, .nr_items = FX_BLOCKS, .ways = STAGE_MAY(STAGE_WAY_COPY) };
+	struct gpu_model deep = { "deep", 64, 2, 64, 0 };
+	struct stage_job *j;
+	struct fx x;
+
+	for (uint32_t per_step = 1; per_step <= 32; per_step += 31) {
+		fx_begin(&x, &deep, "L/BKHNC", false, NULL);
+		use_items(&x);
+		assert_int_equal(stage_create(&x.f.ctx, &x.l, &lim, &x.s), 0);
+		watch_begin(&x);
+		j = fx_submit(&x, STAGE_H2D, per_step);
+		assert_ptr_equal(j, watch.job);
+		assert_int_equal(watch.nr_steps, 1);
+		/* and when the call returns the list is the caller's */
+		assert_int_equal(j->plan.nr_steps, 64 / per_step);
+		memset(x.items, 0xff, sizeof(x.items));
+		assert_int_equal(stage_job_wait(j, UINT32_MAX, fx_soon()), 1);
+		use_items(&x);
+		assert_int_equal(fx_differ_all(&x), 0);
+		stage_job_put(j);
+		fx_end(&x);
+	}
+}
+
+static void a_rest_that_cannot_be_planned_ends_the_job(void **state)
+{
+	struct stage_limits lim = { .nr_jobs = 1, .nr_items = FX_BLOCKS, .ways = STAGE_MAY(STAGE_WAY_COPY) };
+	struct stage_job *j;
+	struct fx x;
+
+	fx_begin(&x, &fx_model, "L/BKHNC", false, SLOW);
+	assert_int_equal(stage_create(&x.f.ctx, &x.l, &lim, &x.s), 0);
+	/* room for the first layer alone */
+	x.s->job[0].plan.max_ops = 2;
+	j = fx_submit(&x, STAGE_H2D, 1);
+	assert_int_equal(stage_job_state(j), -ENOSPC);
+	assert_true(fake_cuda_counters(&x.f).copies[GPU_H2D] > 0);
+	assert_int_equal(stage_job_layer(j, 0), -ENOSPC);
+	assert_int_equal(stage_job_layer(j, 3), -ENOSPC);
+	assert_int_equal(stage_job_block(j, 3, NULL), -ENOSPC);
+	for (uint32_t i = 0; i < x.l.nr_layers; i++)
+		assert_int_equal(stage_word_look(&x.word[i], 5), -EIO);
+	stage_poll(x.s);
+	assert_false(stage_job_is_over(j));
+	assert_int_equal(stage_job_wait_over(j, fx_soon()), 0);
+	stage_job_put(j);
+	fx_end(&x);
+}
+
 static void a_submit_allocates_nothing(void **state)
 {
 	/* the second put finds no room in flight, so that no call of the fake driver allocates either */
@@ -505,6 +654,13 @@ static void what_cannot_be_a_job_is_refused(void **state)
 	x.items[0].arena = 0;
 	x.list[0].nr = FX_BLOCKS + 1;
 	assert_int_equal(stage_submit(x.s, &w, &j), -E2BIG);
+	x.list[0].nr = 2;
+	w.first_layer = 2;
+	w.nr_layers = 3;
+	assert_int_equal(stage_submit(x.s, &w, &j), -EINVAL);
+	w.first_layer = 4;
+	w.nr_layers = 0;
+	assert_int_equal(stage_submit(x.s, &w, &j), -EINVAL);
 	assert_null(j);
 	assert_int_equal(fake_cuda_counters(&x.f).copies[GPU_H2D], 0);
 	fx_end(&x);
@@ -519,11 +675,13 @@ int main(void)
 		cmocka_unit_test(every_order_goes_by_a_kernel_over_the_arena),
 		cmocka_unit_test(memory_that_is_not_pinned_goes_through_slices),
 		cmocka_unit_test(a_refused_registration_goes_through_slices),
+		cmocka_unit_test(a_block_that_is_not_within_a_pinned_extent_bounces_the_job),
 		cmocka_unit_test(an_old_driver_copies_row_by_row),
 		cmocka_unit_test(layers_land_one_after_the_other),
 		cmocka_unit_test(a_layer_blocks_a_stream_of_the_engine),
 		cmocka_unit_test(the_engines_work_comes_first),
 		cmocka_unit_test(a_refused_third_copy_ends_when_the_first_two_have_landed),
+		cmocka_unit_test(a_refused_first_copy_fails_all_layers),
 		cmocka_unit_test(an_end_without_a_mark_asks_the_stream),
 		cmocka_unit_test(a_copy_that_does_not_land_is_never_over),
 		cmocka_unit_test(a_lost_device_ends_every_wait),
@@ -532,6 +690,8 @@ int main(void)
 		cmocka_unit_test(an_abandoned_job_is_used_again_when_it_has_landed),
 		cmocka_unit_test(a_put_keeps_little_in_flight_while_a_load_waits),
 		cmocka_unit_test(a_long_job_is_issued_in_portions),
+		cmocka_unit_test(the_first_step_is_issued_before_the_rest_is_planned),
+		cmocka_unit_test(a_rest_that_cannot_be_planned_ends_the_job),
 		cmocka_unit_test(a_submit_allocates_nothing),
 		cmocka_unit_test(a_stage_that_cannot_be_made_leaves_nothing_behind),
 		cmocka_unit_test(a_stage_without_device_memory_leaves_nothing_behind),

@@ -26,12 +26,12 @@ static void run_and_compare(struct world *w, uint64_t seed)
 
 		assert_int_equal(s->first_op, op);
 		for (; op < s->first_op + s->nr_ops; op++)
-			world_op(w, &p->ops[op]);
+			world_op(w, s->way, &p->ops[op]);
 		naive += world_naive(w, s->first_layer, s->nr_layers, dev, arena).bytes;
 		bytes += s->bytes;
 		assert_int_equal(bytes, naive);
 		if (memcmp(dev, w->dev, w->dev_len) || memcmp(arena, w->arena, w->arena_len))
-			fail_msg("seed %llu: wrong bytes after step %u, way %d", (unsigned long long)seed, i, p->way);
+			fail_msg("seed %llu: wrong bytes after step %u, way %d", (unsigned long long)seed, i, s->way);
 	}
 	assert_int_equal(op, p->nr_ops);
 	assert_int_equal(p->nr_copies, p->nr_ops - p->nr_launches);
@@ -136,6 +136,94 @@ static void sizes_suffice_for_chains(void **state)
 				fail_msg("seed %llu, way %u: %d", (unsigned long long)seed, way, ret);
 			world_fini(w);
 		}
+	free(w);
+}
+
+/* The first step by one way, the rest by another, as far as there is a rest. */
+static int make_in_two(struct world *w, unsigned first_way, unsigned rest_way)
+{
+	struct stage_request part = w->req;
+	const uint32_t all = part.nr_layers ? part.nr_layers : w->l.nr_layers - part.first_layer;
+	int ret;
+
+	part.nr_layers = part.layers_per_step ? min_of(part.layers_per_step, all) : all;
+	w->caps.ways = STAGE_MAY(first_way);
+	ret = stage_plan_make(&w->l, &part, &w->caps, &w->cost, &w->plan);
+	part.first_layer += part.nr_layers;
+	part.nr_layers = all - part.nr_layers;
+	if (ret < 0 || !part.nr_layers)
+		return ret;
+	w->caps.ways = STAGE_MAY(rest_way);
+	ret = stage_plan_add(&w->l, &part, &w->caps, &w->cost, &w->plan);
+	if (ret < 0)
+		return ret;
+	assert_int_equal(w->plan.steps[0].way, first_way);
+	for (uint32_t i = 1; i < w->plan.nr_steps; i++)
+		assert_int_equal(w->plan.steps[i].way, rest_way);
+	return 2;
+}
+
+/* In arrays of the size that is said to suffice, each pair of ways. */
+static void a_plan_in_two_parts_moves_the_same(void **state)
+{
+	struct world *w = malloc(sizeof(*w));
+	unsigned done[STAGE_NR_WAYS * STAGE_NR_WAYS] = { 0 };
+
+	(void)state;
+	assert_non_null(w);
+	for (uint64_t seed = 1; seed <= WORLDS; seed++) {
+		const unsigned pair = (unsigned)(seed % ARRAY_SIZE(done));
+		const unsigned first = pair / STAGE_NR_WAYS, rest = pair % STAGE_NR_WAYS;
+		struct stage_plan size = { 0 };
+		uint32_t nr_items = 0;
+		int ret;
+
+		world_init(w, seed, true);
+		w->caps.ways = STAGE_MAY(first) | STAGE_MAY(rest);
+		for (unsigned g = 0; g < w->l.nr_groups; g++)
+			nr_items += w->req.list[g].nr;
+		assert_int_equal(stage_plan_size(&w->l, &w->caps, nr_items, w->req.layers_per_step, &size), 0);
+		world_arrays(w, size.max_ops, size.max_launches, size.max_steps, size.max_table);
+		ret = make_in_two(w, first, rest);
+		if (ret >= 0)
+			run_and_compare(w, seed);
+		else if (ret != -EOPNOTSUPP || (first != STAGE_WAY_LAND && rest != STAGE_WAY_LAND))
+			fail_msg("seed %llu, ways %u, %u: %d", (unsigned long long)seed, first, rest, ret);
+		done[pair] += ret == 2;
+		world_fini(w);
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(done); i++)
+		assert_true(done[i] > 10);
+	free(w);
+}
+
+/* What is there stays as it is, and what is added finds no more room than is left. */
+static void a_part_that_does_not_fit_leaves_the_first(void **state)
+{
+	struct world *w = malloc(sizeof(*w));
+	unsigned refused = 0;
+
+	(void)state;
+	assert_non_null(w);
+	for (uint64_t seed = 1; seed <= 300; seed++) {
+		uint32_t nr;
+
+		world_init(w, seed, false);
+		world_arrays(w, 1 << 16, 512, 16, 4096);
+		w->req.layers_per_step = 1;
+		if (make_in_two(w, STAGE_WAY_COPY, STAGE_WAY_COPY) == 2 && w->plan.nr_ops > w->plan.steps[0].nr_ops) {
+			nr = w->plan.nr_ops;
+			w->plan.max_ops = nr - 1;
+			assert_int_equal(make_in_two(w, STAGE_WAY_COPY, STAGE_WAY_COPY), -ENOSPC);
+			assert_int_equal(w->plan.nr_steps, 1);
+			assert_int_equal(w->plan.nr_ops, w->plan.steps[0].nr_ops);
+			w->plan.max_ops = nr;
+			assert_int_equal(make_in_two(w, STAGE_WAY_COPY, STAGE_WAY_COPY), 2);
+			refused++;
+		}
+		world_fini(w);
+	}
+	assert_true(refused > 50);
 	free(w);
 }
 
@@ -402,6 +490,8 @@ int main(void)
 		cmocka_unit_test(each_way_moves_what_a_loop_over_all_elements_moves),
 		cmocka_unit_test(cheapest_possible_way_is_taken_and_its_cost_told),
 		cmocka_unit_test(sizes_suffice_for_chains),
+		cmocka_unit_test(a_plan_in_two_parts_moves_the_same),
+		cmocka_unit_test(a_part_that_does_not_fit_leaves_the_first),
 		cmocka_unit_test(too_small_arrays_are_told_and_nothing_is_set),
 		cmocka_unit_test(small_pages_take_their_share_of_a_block),
 		cmocka_unit_test(named_models_take_the_fewest_copies),

@@ -3,17 +3,9 @@
  * Sizes and offsets of all that processes share, as numbers: whoever changes a layout changes this file
  * and Documentation/ABI/ in the same commit, and the ABI number.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <kvshm/abi.h>
 
-#define SIZE(type, size) assert_int_equal(sizeof(struct type), size)
-#define AT(type, field, offset) assert_int_equal(offsetof(struct type, field), offset)
+#include "tests/unit/kvshm/include/places.h"
 
 static void block_descriptor_is_as_documented(void **state)
 {

@@ -2,14 +2,7 @@
 /* The structures of <kvshm/gpu.h> as programs that are not built again have them. */
 #include <kvshm/gpu.h>
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
-#define SIZE(type, n) assert_int_equal(sizeof(struct type), n)
-#define AT(type, field, n) assert_int_equal(offsetof(struct type, field), n)
+#include "tests/unit/kvshm/include/places.h"
 
 static void options_keep_their_places(void **state)
 {
@@ -19,12 +12,13 @@ static void options_keep_their_places(void **state)
 	AT(kvshm_gpu_group, arena_layer_stride, 48);
 	SIZE(kvshm_gpu_layer, 24);
 	AT(kvshm_gpu_layer, group, 16);
-	SIZE(kvshm_gpu_options, 80);
+	SIZE(kvshm_gpu_options, 88);
 	AT(kvshm_gpu_options, libcuda, 16);
 	AT(kvshm_gpu_options, groups, 24);
 	AT(kvshm_gpu_options, nr_groups, 40);
 	AT(kvshm_gpu_options, max_jobs, 48);
 	AT(kvshm_gpu_options, landing_len, 64);
+	AT(kvshm_gpu_options, costs, 80);
 }
 
 static void jobs_keep_their_places(void **state)
@@ -46,11 +40,13 @@ static void jobs_keep_their_places(void **state)
 
 static void answers_keep_their_places(void **state)
 {
-	SIZE(kvshm_gpu_facts, 312);
+	SIZE(kvshm_gpu_facts, 576);
 	AT(kvshm_gpu_facts, pci, 72);
 	AT(kvshm_gpu_facts, node, 88);
 	AT(kvshm_gpu_facts, in_bytes, 120);
 	AT(kvshm_gpu_facts, why, 200);
+	AT(kvshm_gpu_facts, has_costs, 312);
+	AT(kvshm_gpu_facts, costs, 320);
 }
 
 static void numbers_keep_their_meaning(void **state)
