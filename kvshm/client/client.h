@@ -48,12 +48,6 @@ int content_open(int directory_fd, bool writable, uint32_t serial, struct conten
 /* Drop one hold.  A forked child (!@is_owner) has none of the maps.  Return: NULL. */
 struct content *content_put(struct content *c, bool is_owner);
 
-/* Map extents whose descriptors have come, the first being number arena.nr_extents; closes @fds. */
-int content_add_extents(struct content *c, int *fds, unsigned nr);
-
-/* Extents that are served but not mapped here? */
-bool content_is_behind(const struct content *c);
-
 /* ---- a session (attach.c) --------------------------------------------------------------------- */
 
 struct attachment {
@@ -68,8 +62,6 @@ struct attachment {
 	bool is_trusted;
 	bool is_left;			/* a lost device may still touch its blocks: kept until the process ends */
 	struct pin_table pins;
-	uint64_t *pin_map;
-	size_t pin_len;
 	uint32_t nr_pins;		/* held by the user */
 	uint32_t nr_out;		/* granted blocks in the user's hands */
 	uint32_t credit_blocks;
