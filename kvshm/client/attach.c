@@ -73,7 +73,7 @@ int attach_begin(struct kvshm *k, unsigned connect_ms, uint64_t deadline_ns)
 
 	if (!a)
 		return -ENOMEM;
-	a->pin_fd = a->doorbell = -1;
+	a->pin_fd = a->doorbell = a->near = -1;
 	a->sock = sock_connect(k->path, connect_ms);
 	if (a->sock < 0) {
 		ret = a->sock;

@@ -60,6 +60,7 @@ struct attachment {
 	int pin_fd;			/* the only descriptor of the file: it carries the lock */
 	int doorbell;
 	bool is_trusted;
+	int near;			/* NUMA node that the daemon was told, -1: none */
 	bool is_left;			/* a lost device may still touch its blocks: kept until the process ends */
 	struct pin_table pins;
 	uint32_t nr_pins;		/* held by the user */
@@ -183,6 +184,7 @@ struct kvshm {
 	uint64_t messages;
 	uint64_t trace_ns;		/* with has_clock: what time it is */
 	uint32_t hint;			/* goes with touches and records */
+	int near;			/* NUMA node where blocks are wanted, -1: anywhere */
 	bool has_clock;
 	struct flight *flight;
 	struct credit credit;
@@ -238,6 +240,9 @@ bool client_look(struct kvshm *k, bool force);
 int client_enter(struct kvshm *k);
 /* Make sure that [offset, +len) is mapped, asking for more extents if need be. */
 bool client_reach(struct kvshm *k, struct content *c, uint64_t offset, uint64_t len);
+
+/* hint.c: tell the daemon .near, unless it knows or the queue is busy: then at a later call. */
+void hint_near(struct kvshm *k);
 
 /* match.c */
 

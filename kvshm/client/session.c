@@ -185,14 +185,20 @@ bool client_look(struct kvshm *k, bool force)
 	return true;
 }
 
+static bool is_there(struct kvshm *k)
+{
+	if (!client_is_attached(k))
+		return false;
+	poll_drain(k);
+	return !client_look(k, false);
+}
+
 int client_enter(struct kvshm *k)
 {
-	if (client_is_attached(k)) {
-		poll_drain(k);
-		if (!client_look(k, false))
-			return 0;
-	}
-	return attach_try(k) ? 0 : -ECONNRESET;
+	if (!is_there(k) && !attach_try(k))
+		return -ECONNRESET;
+	hint_near(k);
+	return 0;
 }
 
 bool client_reach(struct kvshm *k, struct content *c, uint64_t offset, uint64_t len)
