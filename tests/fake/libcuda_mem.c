@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "kvshm/base/compiler.h"
@@ -55,7 +56,8 @@ static int file_new(unsigned seq, uint64_t len)
 
 	if (fd < 0)
 		return -1;
-	if (ftruncate(fd, (off_t)len) < 0) {
+	/* who has the handle opens it, whatever his user: kvshm-gpud is another one than engines are */
+	if (fchmod(fd, 0666) < 0 || ftruncate(fd, (off_t)len) < 0) {
 		close(fd);
 		unlink(path);
 		return -1;
