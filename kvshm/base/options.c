@@ -7,7 +7,7 @@
 
 #include "kvshm/base/number.h"
 
-#define ROWS_MAX 32u
+#define ROWS_MAX 48u
 #define FIRST 256			/* what getopt returns for row 0 */
 
 /* Both forms that getopt wants. */
@@ -21,8 +21,9 @@ static int argument_of(const struct option_row *r)
 	return r->kind == OPTION_FLAG || r->kind == OPTION_COUNT ? no_argument : r->otherwise != 0 ? optional_argument : required_argument;
 }
 
-static void make_forms(const struct option_row *rows, struct forms *f)
+static void make_forms(const struct option_table *t, struct forms *f)
 {
+	const struct option_row *rows = t->rows;
 	char *at = f->letters;
 	unsigned n;
 
@@ -36,9 +37,11 @@ static void make_forms(const struct option_row *rows, struct forms *f)
 		for (int colons = 0; colons < arg; colons++)
 			*at++ = ':';
 	}
-	f->longs[n] = (struct option){ "help", no_argument, NULL, 'h' };
-	f->longs[n + 1] = (struct option){ 0 };
-	*at++ = 'h';
+	if (t->usage) {
+		f->longs[n++] = (struct option){ "help", no_argument, NULL, 'h' };
+		*at++ = 'h';
+	}
+	f->longs[n] = (struct option){ 0 };
 	*at = 0;
 }
 
@@ -93,6 +96,8 @@ static int take(const struct option_table *t, const struct option_row *r)
 		return 0;
 	case OPTION_NAME:
 		return take_name(&a, r);
+	case OPTION_CALL:
+		return r->call(r->to, r->name, optarg);
 	}
 	return -1;
 }
@@ -108,15 +113,16 @@ int options_parse(const struct option_table *t, int argc, char **argv)
 	struct forms f;
 	int c;
 
-	make_forms(t->rows, &f);
+	make_forms(t, &f);
 	while ((c = getopt_long(argc, argv, f.letters, f.longs, NULL)) != -1) {
-		if (c == 'h') {
+		if (c == 'h' && t->usage) {
 			t->usage(stdout);
 			return OPTIONS_HELPED;
 		}
 		r = row_of(t->rows, c);
 		if (!r) {
-			t->usage(stderr);
+			if (t->usage)
+				t->usage(stderr);
 			return OPTIONS_REFUSED;
 		}
 		if (take(t, r) < 0)

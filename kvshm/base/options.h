@@ -2,8 +2,8 @@
 /*
  * options.h - a program's options as a table: getopt, numbers and the usual refusals in one place
  *
- * Every program and command also knows -h, --help: the usage text on stdout.  What is refused is told on
- * stderr, by getopt or by number.h.
+ * With a usage text there is also -h, --help, which prints it on stdout.  What is refused is told on stderr, by getopt
+ * or by number.h.
  */
 #ifndef KVSHM_BASE_OPTIONS_H
 #define KVSHM_BASE_OPTIONS_H
@@ -20,6 +20,7 @@ enum option_kind {
 	OPTION_OCTAL,			/* unsigned *to, to .max: permissions */
 	OPTION_SECONDS,			/* double *to, .min to .max; without a value .otherwise */
 	OPTION_NAME,			/* unsigned *to = its number in .names */
+	OPTION_CALL,			/* .call(.to, .name, text), which returns -1 when it has refused and told */
 };
 
 struct option_row {
@@ -30,6 +31,7 @@ struct option_row {
 	double min, max;
 	double otherwise;		/* not 0: the value may be missing */
 	const char *const *names;	/* ends with NULL */
+	int (*call)(void *to, const char *name, const char *text);
 };
 
 #define FLAG_ROW(name_, letter_, to_) { .name = name_, .letter = letter_, .kind = OPTION_FLAG, .to = to_ }
@@ -45,9 +47,12 @@ struct option_row {
 #define NAME_ROW(name_, letter_, to_, names_) \
 	{ .name = name_, .letter = letter_, .kind = OPTION_NAME, .to = to_, .names = names_ }
 
+#define CALL_ROW(name_, letter_, to_, call_) \
+	{ .name = name_, .letter = letter_, .kind = OPTION_CALL, .to = to_, .call = call_ }
+
 struct option_table {
 	const char *command;		/* "kvshm stat" */
-	void (*usage)(FILE *out);
+	void (*usage)(FILE *out);	/* NULL: its rows have --help, and what is refused is told without it */
 	const struct option_row *rows;	/* ends with a NULL name */
 	unsigned max_words;		/* arguments that are no options */
 };

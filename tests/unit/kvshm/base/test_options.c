@@ -24,13 +24,24 @@ struct got {
 	uint64_t whole;
 	unsigned octal, name;
 	double seconds;
+	char called[40];		/* names and texts of calls */
 };
 
+static bool has_usage = true;
 static unsigned helps;			/* usage texts that were asked for */
 
 static void usage(FILE *out)
 {
 	helps += out == stdout ? 1 : 100;
+}
+
+static int call(void *to, const char *name, const char *text)
+{
+	struct got *g = to;
+	size_t len = strlen(g->called);
+
+	snprintf(g->called + len, sizeof(g->called) - len, "%s=%s ", name, text);
+	return *text == '!' ? -1 : 0;
 }
 
 /* The words of @line as options of a program; what is told goes nowhere. */
@@ -45,9 +56,10 @@ static int parse(const char *line, unsigned max_words, struct got *ret)
 		OCTAL_ROW("octal", 0, &ret->octal, 0777),
 		SECONDS_ROW("seconds", 's', &ret->seconds, 0.5, 9, 2),
 		NAME_ROW("name", 0, &ret->name, names),
+		CALL_ROW("call", 'x', ret, call),
 		{ 0 },
 	};
-	const struct option_table table = { "test", usage, rows, max_words };
+	const struct option_table table = { "test", has_usage ? usage : NULL, rows, max_words };
 	static char copy[200];
 	char *argv[WORDS_MAX + 1] = { "test" }, *at = copy;
 	int argc = 1, keep = dup(STDERR_FILENO), end;
@@ -112,13 +124,34 @@ static void what_does_not_fit_its_row_is_refused(void **state)
 
 static void an_option_that_is_not_there_is_refused_with_the_usage(void **state)
 {
-	static const char *const bad[] = { "--nope", "-x", "-t", "--flag=1" };
+	static const char *const bad[] = { "--nope", "-z", "-t", "--flag=1" };
 	struct got g;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
 		assert_int_equal(parse(bad[i], 0, &g), OPTIONS_REFUSED);
 		assert_int_equal(helps, 100);
 	}
+}
+
+static void calls_come_as_often_as_they_are_there(void **state)
+{
+	struct got g;
+
+	assert_int_equal(parse("--call a -x b", 0, &g), OPTIONS_GO_ON);
+	assert_string_equal(g.called, "call=a call=b ");
+	assert_int_equal(parse("--call ! -x b", 0, &g), OPTIONS_REFUSED);
+	assert_string_equal(g.called, "call=! ");
+}
+
+static void without_a_usage_text_help_is_no_option(void **state)
+{
+	struct got g;
+
+	has_usage = false;
+	assert_int_equal(parse("-f", 0, &g), OPTIONS_GO_ON);
+	assert_int_equal(parse("--help", 0, &g), OPTIONS_REFUSED);
+	assert_int_equal(parse("-h", 0, &g), OPTIONS_REFUSED);
+	has_usage = true;
 }
 
 static void words_are_left_up_to_a_number(void **state)
@@ -138,6 +171,8 @@ int main(void)
 		cmocka_unit_test(help_is_told_and_ends_the_program),
 		cmocka_unit_test(what_does_not_fit_its_row_is_refused),
 		cmocka_unit_test(an_option_that_is_not_there_is_refused_with_the_usage),
+		cmocka_unit_test(calls_come_as_often_as_they_are_there),
+		cmocka_unit_test(without_a_usage_text_help_is_no_option),
 		cmocka_unit_test(words_are_left_up_to_a_number),
 	};
 
