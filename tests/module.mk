@@ -46,8 +46,15 @@ $(fake-cuda): $(patsubst %.c,$(O)/obj/%.o,$(wildcard tests/fake/*.c)) $(O)/lib/g
 	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-soname,libcuda.so.1 -Wl,--exclude-libs,ALL -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group
 endif
 
+# A machine of two NUMA nodes, preloaded into the daemon.
+fake-numa := $(if $(wildcard tests/fake/numa/two_nodes.c),$(O)/fake/libtwonodes.so)
+$(fake-numa): tests/fake/numa/two_nodes.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -O2 -g -fPIC $(WARN) -shared -o $@ $<
+
 .PHONY: check check-bins test-programs lint guard-update engines-nixl
-test-programs: $(test-bins) $(fake-cuda)
+test-programs: $(test-bins) $(fake-cuda) $(fake-numa)
 check-bins: all test-programs
 
 # The build goes on past an error, and the runner counts it: no test vanishes unseen.

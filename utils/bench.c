@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "kvshm/base/compiler.h"
+#include "kvshm/base/number.h"
 #include "utils/commands.h"
-#include "utils/number.h"
 
 #define MAX_ASSERTS 16
 #define ARG(option_) ((struct number_arg){ "kvshm bench", option_, optarg })

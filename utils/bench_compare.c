@@ -12,10 +12,10 @@
 #include <string.h>
 
 #include "kvshm/base/compiler.h"
+#include "kvshm/base/options.h"
 #include "utils/bench_runs.h"
 #include "utils/commands.h"
 #include "utils/json.h"
-#include "utils/options.h"
 #include "utils/table.h"
 
 #define RUNS_LEAST 3u

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -160,21 +159,16 @@ static int pin_chains(struct evict_run *r, struct pin_table *t, unsigned session
 /* The newest blocks are pinned, as running requests do; of a small cache a quarter at most. */
 static int pin_some(struct evict_run *r, unsigned sessions)
 {
-	const size_t len = KVSHM_PIN_WORDS * sizeof(uint64_t);
+	struct pin_table t;
 	int ret = 0;
 
 	for (unsigned i = 0; i < sessions && !ret; i++) {
-		void *map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, r->pin_fd[i], 0);
-		struct pin_table t;
-
-		if (map == MAP_FAILED)
-			return -errno;
-		ret = pin_table_init(&t, map, KVSHM_PIN_WORDS, 1ull << 60);
-		if (!ret) {
-			ret = pin_chains(r, &t, i);
-			pin_table_fini(&t);
-		}
-		munmap(map, len);
+		ret = pinfile_map(r->pin_fd[i], KVSHM_PIN_WORDS, 1ull << 60, &t);
+		if (ret < 0)
+			break;
+		ret = pin_chains(r, &t, i);
+		pinfile_unmap(&t);
+		pin_table_fini(&t);
 	}
 	return ret;
 }

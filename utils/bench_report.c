@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "kvshm/base/compiler.h"
+#include "kvshm/base/options.h"
 #include "utils/bench_runs.h"
 #include "utils/commands.h"
 #include "utils/html.h"
-#include "utils/options.h"
 
 #define FILES_MAX 64u
 

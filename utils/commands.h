@@ -3,6 +3,8 @@
 #ifndef UTILS_COMMANDS_H
 #define UTILS_COMMANDS_H
 
+#include "kvshm/base/options.h"
+
 /* Exit statuses of every subcommand; kvshm(1) lists them. */
 enum {
 	EXIT_FINE = 0,
@@ -15,6 +17,8 @@ enum {
 	EXIT_HUNG = 7,
 	EXIT_DATA = 8,			/* a trace is malformed or cut short */
 };
+
+_Static_assert(EXIT_FINE == (int)OPTIONS_HELPED && EXIT_USAGE == (int)OPTIONS_REFUSED, "a command ends as its options do");
 
 struct command {
 	const char *name;

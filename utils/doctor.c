@@ -12,9 +12,9 @@
 
 #include "ipc/instance.h"
 #include "kvshm/base/compiler.h"
+#include "kvshm/base/options.h"
 #include "utils/commands.h"
 #include "utils/json.h"
-#include "utils/options.h"
 
 #define ARENA_DEFAULT (4ull << 30)	/* a plain kvshmd takes no more */
 

@@ -5,6 +5,7 @@
  * A driver that is wedged does not come back from its first call, so a child asks it, with a deadline.
  * Below a root nothing is asked: it is another host's driver.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -42,6 +43,32 @@ static const char *yes_no(bool v)
 	return v ? "yes" : "no";
 }
 
+/* Network cards that take part in RDMA. */
+static unsigned nr_rdma_cards(void)
+{
+	DIR *dir = opendir("/sys/class/infiniband");
+	struct dirent *e;
+	unsigned nr = 0;
+
+	if (!dir)
+		return 0;
+	while ((e = readdir(dir)))
+		nr += e->d_name[0] != '.';
+	closedir(dir);
+	return nr;
+}
+
+/* Memory that can be exported is of use only where a card imports it. */
+static void tell_rdma(FILE *out, const struct gpu_device *d)
+{
+	const char *why = !d->has_rdma ? "off: the device does not have it" :
+			  !d->has_dmabuf ? "off: the driver exports no dma-buf (open kernel modules are needed)" :
+			  !nr_rdma_cards() ? "off: its memory can be exported by dma-buf, but no RDMA card is here" :
+					     NULL;
+
+	tell(out, why ? VERDICT_NOTE : VERDICT_OK, "device %d GPUDirect RDMA: %s", d->ordinal, why ? why : "on, by dma-buf");
+}
+
 static void tell_device(FILE *out, const struct gpu_device *d)
 {
 	char node[24] = "node unknown";
@@ -57,10 +84,15 @@ static void tell_device(FILE *out, const struct gpu_device *d)
 	tell(out, d->has_vmm_fd ? VERDICT_OK : VERDICT_NOTE,
 	     "device %d shares memory by descriptor: %s; streams wait for memory words: %s", d->ordinal,
 	     yes_no(d->has_vmm_fd), yes_no(d->has_stream_word));
-	tell(out, d->has_dmabuf ? VERDICT_OK : VERDICT_NOTE, "device %d GPUDirect RDMA: %s", d->ordinal,
-	     d->has_dmabuf ? "on, by dma-buf" :
-	     d->has_rdma ? "off: the driver exports no dma-buf (open kernel modules are needed)" :
-			   "off: the device does not have it");
+	tell_rdma(out, d);
+}
+
+/* Return: as gpu_device_peer(), of both directions. */
+static int are_peers(const struct cuda *cu, const struct gpu_device *a, const struct gpu_device *b)
+{
+	int ret = gpu_device_peer(cu, a, b);
+
+	return ret > 0 ? gpu_device_peer(cu, b, a) : ret;
 }
 
 static void tell_costs(FILE *out, const struct gpu_device *d, bool is_simulated)
@@ -80,12 +112,14 @@ static void tell_peers(FILE *out, const struct cuda *cu, const struct gpu_device
 {
 	int ret;
 
+	if (nr == 1)
+		tell(out, VERDICT_NOTE, "device %d GPUDirect P2P: off: there is no other device", d->ordinal);
 	for (int i = 0; i < nr; i++)
 		for (int j = i + 1; j < nr; j++) {
-			ret = gpu_device_peer(cu, &d[i], &d[j]);
-			tell(out, ret > 0 ? VERDICT_OK : VERDICT_NOTE, "devices %d and %d GPUDirect P2P: %s", d[i].ordinal,
-			     d[j].ordinal, ret > 0 ? "on" : ret ? "off: the driver lacks the question" :
-								  "off: no path between them");
+			ret = are_peers(cu, &d[i], &d[j]);
+			tell(out, ret > 0 ? VERDICT_OK : VERDICT_NOTE, "devices %d and %d GPUDirect P2P: %s%s", d[i].ordinal,
+			     d[j].ordinal, ret > 0 ? "on" : ret ? "off: " : "off: no path between them",
+			     ret >= 0 ? "" : ret == -EOPNOTSUPP ? "the driver lacks the question" : strerror(-ret));
 		}
 }
 

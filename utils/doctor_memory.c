@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "kvshm/base/compiler.h"
+#include "kvshm/base/number.h"
 #include "kvshm/stats/statpage.h"
 #include "utils/doctor.h"
-#include "utils/number.h"
 
 #define HUGE_KIB 2048u
 #define SHM_LEAST (256ull << 20)	/* under that a plain kvshmd does not start */

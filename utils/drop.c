@@ -9,8 +9,8 @@
 #include <kvshm/kvshm.h>
 
 #include "kvshm/arena/namespace.h"
+#include "kvshm/base/options.h"
 #include "utils/commands.h"
-#include "utils/options.h"
 #include "utils/target.h"
 
 static void usage(FILE *out)

@@ -18,12 +18,12 @@
 #include "kvshm/base/atomic.h"
 #include "kvshm/base/clock.h"
 #include "kvshm/base/compiler.h"
+#include "kvshm/base/options.h"
 #include "utils/commands.h"
 #include "utils/feed.h"
 #include "utils/kv_batch.h"
 #include "utils/kv_lines.h"
 #include "utils/kv_zmq.h"
-#include "utils/options.h"
 
 #define STEP_NS 5000000
 #define MESSAGE_KEYS 4096u		/* more go into the next message */

@@ -15,9 +15,9 @@
 
 #include "kvshm/base/clock.h"
 #include "kvshm/base/compiler.h"
+#include "kvshm/base/options.h"
 #include "utils/commands.h"
 #include "utils/http.h"
-#include "utils/options.h"
 #include "utils/prom.h"
 #include "utils/status_page.h"
 

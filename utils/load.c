@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kvshm/base/number.h"
 #include "kvshm/cache/cache.h"
 #include "utils/commands.h"
-#include "utils/number.h"
 
 #define ARG(option_) ((struct number_arg){ "kvshm load", option_, optarg })
 

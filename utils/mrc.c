@@ -7,11 +7,11 @@
 #include <unistd.h>
 
 #include "kvshm/base/compiler.h"
+#include "kvshm/base/options.h"
 #include "utils/commands.h"
 #include "utils/json.h"
 #include "utils/mrc.h"
 #include "utils/mrc_live.h"
-#include "utils/options.h"
 #include "utils/replay.h"
 
 #define CURVES_MAX 257u			/* all, and each type */

@@ -16,12 +16,12 @@
 #include <unistd.h>
 
 #include "kvshm/base/compiler.h"
+#include "kvshm/base/number.h"
 #include "utils/commands.h"
 #include "utils/heard.h"
 #include "utils/json.h"
 #include "utils/mrc.h"
 #include "utils/mrc_together.h"
-#include "utils/number.h"
 
 #define NS_MAX TOGETHER_MAX
 

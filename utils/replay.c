@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "kvshm/base/compiler.h"
+#include "kvshm/base/number.h"
 #include "utils/commands.h"
-#include "utils/number.h"
 #include "utils/replay.h"
 
 #define ARG(option_) ((struct number_arg){ "kvshm replay", option_, optarg })

@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "kvshm/base/compiler.h"
+#include "kvshm/base/number.h"
 #include "utils/commands.h"
-#include "utils/number.h"
 #include "utils/replay.h"
 
 #define PROGRESS_EACH 512u

@@ -10,9 +10,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kvshm/base/options.h"
 #include "utils/color.h"
 #include "utils/commands.h"
-#include "utils/options.h"
 
 static void stat_usage(FILE *out)
 {

@@ -17,6 +17,9 @@ struct target {
 	const char *socket;		/* NULL: $KVSHM_SOCKET, the user's, the system's */
 };
 
+/* Rows of an option_table: what each command that looks at a daemon has. */
+#define TARGET_ROWS(t) TEXT_ROW("instance", 'i', &(t)->instance), TEXT_ROW("socket", 0, &(t)->socket)
+
 enum target_state {
 	TARGET_RUNNING,
 	TARGET_DEAD,

@@ -23,8 +23,8 @@
 
 #include "kvshm/base/clock.h"
 #include "kvshm/base/compiler.h"
+#include "kvshm/base/options.h"
 #include "utils/commands.h"
-#include "utils/options.h"
 #include "utils/screen.h"
 #include "utils/top.h"
 #include "utils/views.h"

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "kvshm/base/compiler.h"
+#include "kvshm/base/number.h"
 #include "utils/commands.h"
-#include "utils/number.h"
 #include "utils/trace.h"
 #include "utils/trace_commands.h"
 

@@ -4,8 +4,8 @@
 #include <getopt.h>
 #include <string.h>
 
+#include "kvshm/base/number.h"
 #include "utils/commands.h"
-#include "utils/number.h"
 #include "utils/trace.h"
 #include "utils/trace_commands.h"
 

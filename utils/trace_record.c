@@ -13,11 +13,11 @@
 
 #include <kvshm/trace.h>
 
+#include "kvshm/base/options.h"
 #include "kvshm/base/siphash.h"
 #include "policy/hints.h"
 #include "utils/commands.h"
 #include "utils/listen.h"
-#include "utils/options.h"
 #include "utils/packed.h"
 #include "utils/trace_commands.h"
 

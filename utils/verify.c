@@ -19,11 +19,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kvshm/base/options.h"
 #include "kvshm/index/index.h"
 #include "kvshm/pin/pin.h"
 #include "utils/commands.h"
 #include "utils/json.h"
-#include "utils/options.h"
 #include "utils/target.h"
 
 #define MAX_PIN_FILES 4096

@@ -225,4 +225,6 @@ void view_numa(struct table *t, const struct snapshot *now, const struct snapsho
 	free(e);
 	directory_detach(&dir);
 	table_note(t, "USED: bytes of blocks that are granted, published or in quarantine");
+	table_note(t, "%llu blocks granted where they were wanted, %llu spilled to another node",
+		   (unsigned long long)now->metric[METRIC_NUMA_NEAR], (unsigned long long)now->metric[METRIC_NUMA_SPILL]);
 }

@@ -6,7 +6,6 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "ipc/handshake.h"
@@ -20,46 +19,18 @@
 #define CONNECT_MS 1000
 #define CLOSED_NS 20000000ull		/* a scan takes tens of us; a writer that lost its core, ms */
 
-static bool is_behind(const struct attach *a)
-{
-	/* XT-1: entries below the number are complete; pairs with arena_grow(). */
-	return load_acquire(&a->dir.sb->nr_extents) > a->arena.nr_extents;
-}
-
 static int map_extents(struct attach *a, uint64_t deadline_ns)
 {
-	int fds[KVSHM_MSG_MAX_FDS], nr, ret = 0;
+	int fds[KVSHM_MSG_MAX_FDS], ret = 0;
 
-	while (!ret && is_behind(a)) {
-		nr = handshake_extents(a->sock, a->arena.nr_extents, deadline_ns, fds);
-		if (nr <= 0)
-			return nr ? nr : -EBADMSG;
-		for (int i = 0; i < nr; i++) {
-			struct kvshm_extent_entry e = a->dir.extent[a->arena.nr_extents];
-
-			if (!ret)
-				ret = is_behind(a) ? arena_map_extent(&a->arena, &e, fds[i]) : -EBADMSG;
-			close(fds[i]);
-		}
+	while (ret >= 0 && arena_is_behind(&a->arena, &a->dir)) {
+		ret = handshake_extents(a->sock, a->arena.nr_extents, deadline_ns, fds);
+		if (ret > 0)
+			ret = arena_add_extents(&a->arena, &a->dir, fds, (unsigned)ret);
+		else if (!ret)
+			ret = -EBADMSG;
 	}
 	return ret;
-}
-
-/* The descriptor carries the lock and stays open. */
-static int map_pins(struct attach *a, const struct kvshm_msg_welcome *w)
-{
-	void *map;
-	int ret;
-
-	if (w->pin_words < 2 || w->pin_words > 1u << 24)
-		return -EBADMSG;
-	a->pin_len = (size_t)w->pin_words * sizeof(uint64_t);
-	map = mmap(NULL, a->pin_len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, a->pin_fd, 0);
-	if (map == MAP_FAILED)
-		return -errno;
-	a->pin_map = map;
-	ret = pinfile_lock(a->pin_fd);
-	return ret < 0 ? ret : pin_table_init(&a->pins, a->pin_map, w->pin_words, w->pin_quota_bytes);
 }
 
 static int map_all(struct attach *a, const struct kvshm_msg_welcome *w, const int *fds)
@@ -75,7 +46,7 @@ static int map_all(struct attach *a, const struct kvshm_msg_welcome *w, const in
 	close(fds[HANDSHAKE_FD_DIRECTORY]);
 	close(fds[HANDSHAKE_FD_SEGMENT]);
 	if (!ret)
-		ret = map_pins(a, w);
+		ret = pinfile_map(a->pin_fd, w->pin_words, w->pin_quota_bytes, &a->pins);
 	return ret ? ret : arena_reserve(&a->arena, SPAN_MIN, a->is_trusted);
 }
 
@@ -110,9 +81,8 @@ void attach_close(struct attach *a)
 		directory_detach(&a->dir);
 	segment_unmap(&a->seg);
 	if (a->pins.word)
-		pin_table_fini(&a->pins);
-	if (a->pin_map)
-		munmap(a->pin_map, a->pin_len);
+		pinfile_unmap(&a->pins);
+	pin_table_fini(&a->pins);
 	if (a->doorbell_fd >= 0)
 		close(a->doorbell_fd);
 	if (a->pin_fd >= 0)

@@ -30,8 +30,6 @@ struct attach {
 	struct arena arena;
 	struct segment seg;
 	struct pin_table pins;
-	uint64_t *pin_map;
-	size_t pin_len;
 	struct attach_pin pin[ATTACH_PINS];
 	uint32_t nr_pins;		/* all in use lie below */
 };

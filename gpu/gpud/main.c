@@ -7,11 +7,9 @@
  * no longer beats hangs in the driver and is killed; while the kernel does not let it die there is no other.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -26,6 +24,7 @@
 #include "kvshm/base/clock.h"
 #include "kvshm/base/compiler.h"
 #include "kvshm/base/log.h"
+#include "kvshm/base/options.h"
 
 #define BACKLOG 64
 #define BACKOFF_MIN_MS 100u
@@ -214,76 +213,34 @@ static void usage(FILE *out)
 	      "Exit status: 0 stopped by a signal, 64 usage, 71 no process or memory, 73 no socket.\n", out);
 }
 
-enum { OPT_SOCKET = 256, OPT_DEVICE, OPT_DEADLINE, OPT_LIBCUDA, OPT_MODE, OPT_VERSION };
-
-static const struct option long_options[] = {
-	{ "instance", required_argument, NULL, 'i' },	{ "socket", required_argument, NULL, OPT_SOCKET },
-	{ "device", required_argument, NULL, OPT_DEVICE }, { "deadline", required_argument, NULL, OPT_DEADLINE },
-	{ "libcuda", required_argument, NULL, OPT_LIBCUDA }, { "mode", required_argument, NULL, OPT_MODE },
-	{ "verbose", no_argument, NULL, 'v' },		{ "quiet", no_argument, NULL, 'q' },
-	{ "help", no_argument, NULL, 'h' },		{ "version", no_argument, NULL, OPT_VERSION },
-	{ 0 },
-};
-
-static bool number(const char *text, int base, unsigned long max, unsigned long *ret)
-{
-	char *end;
-
-	errno = 0;
-	*ret = strtoul(text, &end, base);
-	return *text >= '0' && *text <= '9' && !*end && !errno && *ret <= max;
-}
-
 struct words {				/* as given */
 	const char *instance, *socket;
+	uint64_t device, deadline_ms;
+	int louder, quieter;
+	bool is_version;
 };
 
-/* Return: -1 go on; exit status. */
-static int take_option(int c, struct gpud_options *o, struct words *w)
+static int parse(int argc, char **argv, struct gpud_options *o, struct words *w)
 {
-	unsigned long n;
+	const struct option_row rows[] = {
+		TEXT_ROW("instance", 'i', &w->instance),
+		TEXT_ROW("socket", 0, &w->socket),
+		WHOLE_ROW("device", 0, &w->device, 0, GPU_MAX_DEVICES - 1),
+		WHOLE_ROW("deadline", 0, &w->deadline_ms, 1, 30000),
+		TEXT_ROW("libcuda", 0, &o->libcuda),
+		OCTAL_ROW("mode", 0, &o->mode, 0777),
+		COUNT_ROW("verbose", 'v', &w->louder),
+		COUNT_ROW("quiet", 'q', &w->quieter),
+		FLAG_ROW("version", 0, &w->is_version),
+		{ 0 },
+	};
+	const struct option_table table = { .command = "kvshm-gpud", .usage = usage, .rows = rows };
+	int ret = options_parse(&table, argc, argv);
 
-	switch (c) {
-	case 'i':
-		w->instance = optarg;
-		return -1;
-	case OPT_SOCKET:
-		w->socket = optarg;
-		return -1;
-	case OPT_LIBCUDA:
-		o->libcuda = optarg;
-		return -1;
-	case OPT_DEVICE:
-		if (!number(optarg, 10, GPU_MAX_DEVICES - 1, &n))
-			break;
-		o->device = (unsigned)n;
-		return -1;
-	case OPT_DEADLINE:
-		if (!number(optarg, 10, 30000, &n) || !n)
-			break;
-		o->deadline_ns = n * 1000000ull;
-		return -1;
-	case OPT_MODE:
-		if (!number(optarg, 8, 0777, &n))
-			break;
-		o->mode = (unsigned)n;
-		return -1;
-	case 'v':
-	case 'q':
-		log_adjust(c == 'v' ? 1 : -1);
-		return -1;
-	case 'h':
-		usage(stdout);
-		return 0;
-	case OPT_VERSION:
-		printf("kvshm-gpud %s (ABI %u)\n", KVSHM_VERSION_STRING, KVSHM_ABI);
-		return 0;
-	default:
-		usage(stderr);
-		return 64;
-	}
-	fprintf(stderr, "kvshm-gpud: \"%s\" is out of range\n", optarg);
-	return 64;
+	log_adjust(w->louder - w->quieter);
+	o->device = (unsigned)w->device;
+	o->deadline_ns = w->deadline_ms * 1000000;
+	return ret;
 }
 
 /* Where the daemon is, or would be. */
@@ -307,19 +264,17 @@ static int find_sockets(struct gpud_options *o, const struct words *w)
 
 int main(int argc, char **argv)
 {
-	struct gpud_options o = { .deadline_ns = 5000000000ull, .mode = 0660 };
-	struct words w = { 0 };
-	int c, ret;
+	struct gpud_options o = { .mode = 0660 };
+	struct words w = { .deadline_ms = 5000 };
+	int ret;
 
 	log_init("kvshm-gpud");
-	while ((c = getopt_long(argc, argv, "i:vqh", long_options, NULL)) != -1) {
-		ret = take_option(c, &o, &w);
-		if (ret >= 0)
-			return ret;
-	}
-	if (optind < argc) {
-		usage(stderr);
-		return 64;
+	ret = parse(argc, argv, &o, &w);
+	if (ret != OPTIONS_GO_ON)
+		return ret == OPTIONS_HELPED ? 0 : 64;
+	if (w.is_version) {
+		printf("kvshm-gpud %s (ABI %u)\n", KVSHM_VERSION_STRING, KVSHM_ABI);
+		return 0;
 	}
 	ret = find_sockets(&o, &w);
 	if (ret < 0) {

@@ -10,7 +10,9 @@
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "kvshm/base/atomic.h"
 #include "kvshm/base/compiler.h"
 
 #define RESERVE_MAX (16ull << 40)	/* all that 32-bit page numbers of 4 KiB can name */
@@ -64,6 +66,39 @@ int arena_map_extent(struct arena *a, const struct kvshm_extent_entry *e, int fd
 	a->span = end;
 	a->nr_extents++;
 	return 0;
+}
+
+bool arena_is_behind(const struct arena *a, const struct directory *dir)
+{
+	/* XT-1: entries below the number are complete; pairs with arena_grow(). */
+	return load_acquire(&dir->sb->nr_extents) > a->nr_extents;
+}
+
+static int add_one(struct arena *a, const struct directory *dir, int fd)
+{
+	struct kvshm_extent_entry e;
+	int ret;
+
+	if (a->nr_extents >= dir->max_extents || !arena_is_behind(a, dir))
+		return -EBADMSG;
+	e = dir->extent[a->nr_extents];
+	ret = arena_map_extent(a, &e, fd);
+	if (ret < 0)
+		return ret;
+	madvise(arena_ptr(a, e.base), e.len, MADV_DONTFORK);
+	return 0;
+}
+
+int arena_add_extents(struct arena *a, const struct directory *dir, const int *fds, unsigned nr)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < nr; i++) {
+		if (!ret)
+			ret = add_one(a, dir, fds[i]);
+		close(fds[i]);
+	}
+	return ret;
 }
 
 void arena_unmap(struct arena *a)

@@ -40,6 +40,20 @@ int arena_map_extent(struct arena *a, const struct kvshm_extent_entry *e, int fd
 
 void arena_unmap(struct arena *a);
 
+/**
+ * arena_is_behind() - are more extents served than are mapped here?
+ * XT-1: what is counted has its entry; pairs with arena_grow().
+ */
+bool arena_is_behind(const struct arena *a, const struct directory *dir);
+
+/**
+ * arena_add_extents() - a client's side: map the next ones, from descriptors that the daemon sent
+ * @fds: @nr of them, from number a->nr_extents on; closed here
+ * Nothing of them is seen by a forked child.
+ * Return: 0; -EBADMSG more than are served; as arena_map_extent().  Those before the failure are mapped.
+ */
+int arena_add_extents(struct arena *a, const struct directory *dir, const int *fds, unsigned nr);
+
 static inline void *arena_ptr(const struct arena *a, uint64_t offset)
 {
 	return a->base + offset;

@@ -50,7 +50,7 @@ static void serve(struct directory *dir, uint32_t i, const struct kvshm_extent_e
 	WRITE_ONCE(to->node, e->node);
 	WRITE_ONCE(to->number, e->number);
 	WRITE_ONCE(to->page_kind, e->page_kind);
-	/* XT-1: the entry is complete before it is counted; pairs with content_is_behind(). */
+	/* XT-1: the entry is complete before it is counted; pairs with arena_is_behind(). */
 	store_release(&dir->sb->nr_extents, i + 1);
 }
 

@@ -232,15 +232,30 @@ int slab_claim(struct slab_alloc *s, uint64_t offset, uint32_t length)
 	return 0;
 }
 
-void slab_stats(const struct slab_alloc *s, struct slab_stats *ret)
+bool slab_owns(const struct slab_alloc *s, uint64_t offset)
+{
+	return offset / HUGE_LEN < s->units.nr_units && units_range_of(&s->units, (uint32_t)(offset / HUGE_LEN));
+}
+
+static uint64_t capacity(const struct slab_alloc *s)
 {
 	uint64_t units = 0;
 	uint32_t i;
 
 	for (i = 0; i < s->units.nr_ranges; i++)
 		units += s->units.range[i].end - s->units.range[i].first;
+	return units * HUGE_LEN;
+}
+
+uint64_t slab_free_len(const struct slab_alloc *s)
+{
+	return capacity(s) - s->used_len;
+}
+
+void slab_stats(const struct slab_alloc *s, struct slab_stats *ret)
+{
 	*ret = (struct slab_stats){
-		.capacity = units * HUGE_LEN,
+		.capacity = capacity(s),
 		.used = s->used_len,
 		.free_units = s->units.nr_free * HUGE_LEN,
 		.largest_free_run = units_largest_run(&s->units) * HUGE_LEN,

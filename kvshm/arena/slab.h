@@ -9,6 +9,7 @@
 #ifndef KVSHM_ARENA_SLAB_H
 #define KVSHM_ARENA_SLAB_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,6 +45,12 @@ void slab_put(struct slab_alloc *s, uint64_t offset, uint32_t length);
  * Return: 0, -EEXIST taken, -EINVAL not a place of that class.
  */
 int slab_claim(struct slab_alloc *s, uint64_t offset, uint32_t length);
+
+/* Does @offset lie in a range that was added? */
+bool slab_owns(const struct slab_alloc *s, uint64_t offset);
+
+/* Bytes of all ranges less those of the places that were taken. */
+uint64_t slab_free_len(const struct slab_alloc *s);
 
 struct slab_stats {
 	uint64_t capacity, used, free_units, largest_free_run;	/* bytes; used = sum of class lengths */

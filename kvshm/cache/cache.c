@@ -27,8 +27,6 @@ static int cache_alloc(struct cache *c)
 		return -ENOMEM;
 	ret = id_map_init(&c->ids, c->dir->max_blocks);
 	if (ret == 0)
-		ret = slab_create(&c->slab);
-	if (ret == 0)
 		ret = exact_create(&pcfg, c->cfg.policy ? c->cfg.policy : &policy_leaf_lru, &c->pol);
 	return ret;
 }
@@ -45,6 +43,7 @@ int cache_create(const struct cache_config *cfg, struct cache **ret_c)
 	c->arena = cfg->arena;
 	c->pins = cfg->pins;
 	c->pol_ops = &policy_exact;
+	c->near = -1;
 	if (!c->cfg.evict_batch)
 		c->cfg.evict_batch = cfg->is_lockstep ? LOCKSTEP_BATCH : 128;
 	if (!c->cfg.max_ns_per_uid)
@@ -63,7 +62,7 @@ struct cache *cache_destroy(struct cache *c)
 	if (!c)
 		return NULL;
 	c->pol_ops->destroy(c->pol);
-	slab_destroy(c->slab);
+	slab_nodes_fini(&c->slabs);
 	id_map_fini(&c->ids);
 	free(c->unit_ns);
 	free(c->unit_head);
@@ -110,7 +109,7 @@ int cache_add_extent(struct cache *c, uint32_t extent)
 		return -EINVAL;
 	ret = grow_units(c, e.base + e.len);
 	if (ret == 0)
-		ret = slab_add_range(c->slab, e.base, e.len);
+		ret = slab_nodes_add(&c->slabs, e.node, e.base, e.len);
 	if (ret == 0)
 		c->n.capacity_bytes += e.len;
 	return ret;
@@ -132,7 +131,7 @@ void cache_count(const struct cache *c, struct cache_counts *ret)
 	struct exact_counts e;
 	struct slab_stats s;
 
-	slab_stats(c->slab, &s);
+	slab_nodes_stats(&c->slabs, &s);
 	exact_count(c->pol, &e);
 	*ret = c->n;
 	ret->holds = e.holds;

@@ -81,6 +81,13 @@ int cache_ns_attach(struct cache *c, uint32_t uid, const struct kvshm_ns_args *a
 int cache_grant(struct cache *c, uint32_t owner, uint16_t ns, uint32_t length, unsigned nr,
 		struct kvshm_id_run *ret_runs, unsigned max_runs, unsigned *ret_nr_runs, uint64_t now_ns);
 
+/**
+ * cache_near() - where the grants to come are wanted
+ * @node: a NUMA node, as for a session whose GPU sits there; -1, or one without an extent: anywhere, as at first
+ * A grant that does not find room there lies on another node and is counted (.spilled).
+ */
+void cache_near(struct cache *c, int node);
+
 /* Give a grant back.  Return: 0, -EPERM not its owner, -ESTALE other generation or state, -EINVAL. */
 int cache_return(struct cache *c, uint32_t owner, struct kvshm_block_ref ref);
 
@@ -148,6 +155,7 @@ struct cache_hint {
 
 /**
  * cache_hint() - one thing that is known of the time to come
+ * A node is remembered by the caller, for cache_near(): its extents may be still to come.
  * Return: 1 it is heeded; 0 it is not: the block is gone, a limit is reached, it may not; -EINVAL.
  */
 int cache_hint(struct cache *c, const struct cache_hint *h);
@@ -177,6 +185,7 @@ struct cache_counts {
 	uint64_t evictions, evicted_bytes, evicted_unread, scans, victims_restored, relocations;
 	uint64_t touches, touches_stale, drops, recovered, damaged;
 	uint64_t hints, hints_refused, holds, held_bytes;
+	uint64_t near, spilled;		/* blocks granted on the node where they were wanted; on another one */
 	uint64_t checksum_unknown;	/* published blocks */
 	uint64_t pins, pinned_bytes, largest_free_bytes;
 	uint64_t retired, retired_bytes;	/* blocks dropped for bad memory; bytes neither used nor free */

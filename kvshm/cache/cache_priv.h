@@ -12,7 +12,7 @@
 #define KVSHM_CACHE_CACHE_PRIV_H
 
 #include "kvshm/arena/block.h"
-#include "kvshm/arena/slab.h"
+#include "kvshm/arena/slab_nodes.h"
 #include "kvshm/base/usdt.h"
 #include "kvshm/cache/cache.h"
 #include "kvshm/cache/id_map.h"
@@ -48,7 +48,9 @@ struct cache {
 	struct pin_set *pins;
 	const struct policy_ops *pol_ops;	/* policy_exact, around the one that was asked for */
 	struct policy *pol;
-	struct slab_alloc *slab;
+	struct slab_nodes slabs;
+	int near;			/* NUMA node where grants are wanted, -1: anywhere */
+	uint32_t node;			/* where those of this cache_grant() are tried first */
 	struct id_map ids;
 	struct blk *blk;		/* [max_blocks + 1] */
 	blk_id_t *unit_head;		/* [nr_units] */
@@ -166,10 +168,10 @@ void wipe_overwritten(struct cache *c, uint64_t place, uint32_t length, uint16_t
 void wipe_distrust(struct cache *c);
 
 /*
- * retire.c: places by way of the list of bad memory: one for @length (as slab_get()), one that is free
- * again; and all published blocks that lie in it, after a restart.
+ * retire.c: places by way of the list of bad memory: one for @length (as slab_nodes_get()), one that is
+ * free again; and all published blocks that lie in it, after a restart.
  */
-int place_get(struct cache *c, uint32_t length, uint64_t *ret_place);
+int place_get(struct cache *c, uint32_t node, uint32_t length, uint64_t *ret_place);
 void place_put(struct cache *c, uint64_t place, uint32_t length);
 void retire_blocks(struct cache *c);
 

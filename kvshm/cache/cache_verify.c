@@ -49,7 +49,7 @@ static void check_arena(struct cache *c, struct check *k)
 		violated(k, "%s", r.first);
 		k->nr += r.violations - 1;
 	}
-	slab_stats(c->slab, &s);
+	slab_nodes_stats(&c->slabs, &s);
 	check_line(k, "capacity bytes", c->n.capacity_bytes, r.capacity_bytes);
 	check_line(k, "granted bytes", c->n.granted_bytes, r.granted_bytes);
 	check_line(k, "published bytes", c->n.published_bytes, r.published_bytes);
@@ -59,7 +59,7 @@ static void check_arena(struct cache *c, struct check *k)
 	check_line(k, "published blocks", c->n.published, r.nr_published);
 	check_line(k, "quarantined blocks", c->n.quarantined, r.nr_quarantined);
 	check_line(k, "bytes of the allocator", cache_used_bytes(c) + c->n.retired_bytes, s.used);
-	if (slab_verify(c->slab) < 0)
+	if (slab_nodes_verify(&c->slabs) < 0)
 		violated(k, "slabs: the allocator's books are wrong");
 }
 

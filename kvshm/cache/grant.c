@@ -13,13 +13,34 @@
 
 #define ROOM_TRIES_MAX 64u		/* evictions and relocations for one place */
 
+void cache_near(struct cache *c, int node)
+{
+	c->near = node >= 0 && slab_nodes_has(&c->slabs, (uint32_t)node) ? node : -1;
+}
+
+/* One node for all of a call, so that its blocks are neighbours. */
+static uint32_t choose_node(const struct cache *c)
+{
+	return c->near >= 0 ? (uint32_t)c->near : slab_nodes_roomiest(&c->slabs);
+}
+
+static void count_node(struct cache *c, uint64_t place)
+{
+	if (c->near < 0)
+		return;
+	if (slab_nodes_of(&c->slabs, place) == (uint32_t)c->near)
+		c->n.near++;
+	else
+		c->n.spilled++;
+}
+
 /* A place for one block; evicts and relocates when there is none. */
 static int get_place(struct cache *c, uint32_t length, uint64_t now_ns, uint64_t *ret_place)
 {
 	unsigned tries = 0;
 	int ret;
 
-	while ((ret = place_get(c, length, ret_place)) == -ENOSPC)
+	while ((ret = place_get(c, c->node, length, ret_place)) == -ENOSPC)
 		if (++tries > ROOM_TRIES_MAX || !make_room(c, length, now_ns))
 			break;
 	return ret;
@@ -35,6 +56,7 @@ static uint32_t grant_run(struct cache *c, uint32_t owner, uint16_t ns, uint32_t
 	for (id = first; id < first + nr; id++) {
 		if (get_place(c, length, now_ns, &place) < 0)
 			break;
+		count_node(c, place);
 		wipe_granted(c, place, length, ns);
 		block_grant(desc_of(c, id), (uint32_t)(place / KVSHM_PAGE), length, ns, owner);
 		probe_state(c, id, KVSHM_BLOCK_FREE, KVSHM_BLOCK_GRANTED);
@@ -85,6 +107,7 @@ int cache_grant(struct cache *c, uint32_t owner, uint16_t ns, uint32_t length, u
 		return -EINVAL;
 	if (length == 0)
 		length = e->block_len;
+	c->node = choose_node(c);
 	while (done < nr) {
 		run = take_ids(c, nr - done, now_ns, &first);
 		if (run == 0)

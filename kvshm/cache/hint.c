@@ -31,6 +31,8 @@ static bool is_well_formed(const struct kvshm_hint_rec *r)
 		return false;
 	if (r->kind == KVSHM_HINT_CLOSED)
 		return r->nr && !r->ticket && !r->ttl_ns;
+	if (r->kind == KVSHM_HINT_NODE)
+		return !has_block && !r->ticket && !r->ttl_ns && r->nr <= INT32_MAX;
 	return !r->nr && (is_hold(r->kind) || (!has_block && !r->ttl_ns));
 }
 
@@ -78,6 +80,8 @@ int cache_hint(struct cache *c, const struct cache_hint *h)
 		return -EINVAL;
 	if (r->kind == KVSHM_HINT_DONE)
 		ret = exact_release(c->pol, h->owner, r->ticket) > 0;
+	else if (r->kind == KVSHM_HINT_NODE)
+		ret = 1;
 	else if (!is_there(c, h))
 		ret = 0;
 	else if (is_hold(r->kind))

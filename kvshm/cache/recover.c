@@ -166,7 +166,7 @@ static void claim_places(struct recovery *r)
 		blk_id_t id = (blk_id_t)r->order[i];
 		struct kvshm_desc *d = desc_of(c, id);
 
-		if (slab_claim(c->slab, place_of(d), d->length) < 0) {
+		if (slab_nodes_claim(&c->slabs, place_of(d), d->length) < 0) {
 			block_free(d);
 			r->nr_damaged++;
 			continue;

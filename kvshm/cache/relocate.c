@@ -47,13 +47,13 @@ static bool place_outside(struct cache *c, struct window *w, uint32_t length, ui
 {
 	uint64_t place;
 
-	while (place_get(c, length, &place) == 0) {
+	while (place_get(c, slab_nodes_of(&c->slabs, w->offset), length, &place) == 0) {
 		if (place - w->offset >= w->len) {
 			*ret_place = place;
 			return true;
 		}
 		if (w->nr_held == CACHE_MOVE_MAX) {
-			slab_put(c->slab, place, length);
+			slab_nodes_put(&c->slabs, place, length);
 			return false;
 		}
 		c->held_length[w->nr_held] = length;
@@ -94,7 +94,7 @@ static bool move_one(struct cache *c, struct window *w, blk_id_t id)
 	if (!place_outside(c, w, length, &place))
 		return false;
 	if (id_map_take(&c->ids, 1, &record) == 0) {
-		slab_put(c->slab, place, length);
+		slab_nodes_put(&c->slabs, place, length);
 		return false;
 	}
 	move_block(c, id, record, place);
@@ -106,13 +106,13 @@ unsigned relocate_for(struct cache *c, uint32_t length)
 	struct window w = { 0 };
 	unsigned i, nr, moved = 0;
 
-	if (slab_victim(c->slab, slab_class(length), &w.offset, &w.len) == 0)
+	if (slab_nodes_victim(&c->slabs, c->node, slab_class(length), &w.offset, &w.len) == 0)
 		return 0;
 	nr = collect(c, &w);
 	while (moved < nr && move_one(c, &w, c->move[moved]))
 		moved++;
 	for (i = 0; i < w.nr_held; i++)
-		slab_put(c->slab, c->held[i], c->held_length[i]);
+		slab_nodes_put(&c->slabs, c->held[i], c->held_length[i]);
 	if (moved) {
 		cache_scan(c);
 		cache_sweep(c);

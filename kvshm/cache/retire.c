@@ -19,11 +19,11 @@ static bool is_retired(const struct cache *c, uint64_t place, uint32_t length)
 	return false;
 }
 
-int place_get(struct cache *c, uint32_t length, uint64_t *ret_place)
+int place_get(struct cache *c, uint32_t node, uint32_t length, uint64_t *ret_place)
 {
 	int ret;
 
-	while ((ret = slab_get(c->slab, length, ret_place)) == 0 && is_retired(c, *ret_place, length))
+	while ((ret = slab_nodes_get(&c->slabs, node, length, ret_place)) == 0 && is_retired(c, *ret_place, length))
 		c->n.retired_bytes += slab_class_len(length);
 	return ret;
 }
@@ -35,7 +35,7 @@ void place_put(struct cache *c, uint64_t place, uint32_t length)
 		return;
 	}
 	wipe_freed(c, place, length);
-	slab_put(c->slab, place, length);
+	slab_nodes_put(&c->slabs, place, length);
 }
 
 void retire_blocks(struct cache *c)

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ipc/sock.h"
@@ -74,7 +73,7 @@ int attach_begin(struct kvshm *k, unsigned connect_ms, uint64_t deadline_ns)
 
 	if (!a)
 		return -ENOMEM;
-	a->pin_fd = a->doorbell = -1;
+	a->pin_fd = a->doorbell = a->near = -1;
 	a->sock = sock_connect(k->path, connect_ms);
 	if (a->sock < 0) {
 		ret = a->sock;
@@ -100,32 +99,6 @@ void attach_abort(struct kvshm *k)
 {
 	k->attempt.a = attachment_free(k->attempt.a, true);
 	k->attempt.phase = ATTEMPT_NONE;
-}
-
-/* The one descriptor of the pin file stays open: closing any would drop the lock. */
-static int pins_map(struct attachment *a, int fd, uint32_t nr_words, uint64_t quota)
-{
-	struct stat st;
-	void *map;
-	int ret;
-
-	a->pin_fd = fd;
-	if (nr_words < 2 || nr_words > 1u << 24)
-		return -EBADMSG;
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	a->pin_len = (size_t)nr_words * sizeof(uint64_t);
-	if ((uint64_t)st.st_size < a->pin_len)
-		return -EBADMSG;
-	map = mmap(NULL, a->pin_len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
-	if (map == MAP_FAILED)
-		return -errno;
-	a->pin_map = map;
-	madvise(map, a->pin_len, MADV_DONTFORK);
-	ret = pinfile_lock(fd);
-	if (ret < 0)
-		return ret;
-	return pin_table_init(&a->pins, a->pin_map, nr_words, quota);
 }
 
 static int content_get(struct kvshm *k, struct attachment *a, uint64_t instance, int fd)
@@ -173,6 +146,7 @@ static int welcome_take(struct kvshm *k, const struct kvshm_msg_welcome *w, int 
 	a->slot = w->slot;
 	a->credit_blocks = w->credit_blocks;
 	a->credit_bytes = w->credit_bytes;
+	a->pin_fd = fds[HANDSHAKE_FD_PINS];
 	a->doorbell = fds[HANDSHAKE_FD_DOORBELL];
 	ret = w->abi == KVSHM_ABI ? 0 : -EPROTONOSUPPORT;
 	if (!ret)
@@ -181,11 +155,8 @@ static int welcome_take(struct kvshm *k, const struct kvshm_msg_welcome *w, int 
 		ret = segment_take(k, a, fds[HANDSHAKE_FD_SEGMENT]);
 	close(fds[HANDSHAKE_FD_DIRECTORY]);
 	close(fds[HANDSHAKE_FD_SEGMENT]);
-	if (ret) {
-		close(fds[HANDSHAKE_FD_PINS]);
-		return ret;
-	}
-	ret = pins_map(a, fds[HANDSHAKE_FD_PINS], w->pin_words, w->pin_quota_bytes);
+	if (!ret)
+		ret = pinfile_map(a->pin_fd, w->pin_words, w->pin_quota_bytes, &a->pins);
 	if (ret)
 		return ret;
 	/* Before READY: a start that comes later is seen as a change of the word (SB-1). */
@@ -211,7 +182,7 @@ static int extents_next(struct kvshm *k)
 {
 	const struct content *c = k->attempt.a->content;
 
-	if (!content_is_behind(c))
+	if (!arena_is_behind(&c->arena, &c->dir))
 		return attached(k);
 	k->attempt.phase = ATTEMPT_EXTENTS;
 	return plain_send(k, KVSHM_MSG_EXTENTS, c->arena.nr_extents);
@@ -232,7 +203,7 @@ static int extents_take(struct kvshm *k, const struct kvshm_msg_plain *m, int *f
 		close_all(fds, nr);
 		return -EBADMSG;
 	}
-	ret = content_add_extents(c, fds, nr);
+	ret = arena_add_extents(&c->arena, &c->dir, fds, nr);
 	if (ret < 0)
 		return ret;
 	return nr ? extents_next(k) : attached(k);

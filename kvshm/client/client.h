@@ -48,12 +48,6 @@ int content_open(int directory_fd, bool writable, uint32_t serial, struct conten
 /* Drop one hold.  A forked child (!@is_owner) has none of the maps.  Return: NULL. */
 struct content *content_put(struct content *c, bool is_owner);
 
-/* Map extents whose descriptors have come, the first being number arena.nr_extents; closes @fds. */
-int content_add_extents(struct content *c, int *fds, unsigned nr);
-
-/* Extents that are served but not mapped here? */
-bool content_is_behind(const struct content *c);
-
 /* ---- a session (attach.c) --------------------------------------------------------------------- */
 
 struct attachment {
@@ -66,10 +60,9 @@ struct attachment {
 	int pin_fd;			/* the only descriptor of the file: it carries the lock */
 	int doorbell;
 	bool is_trusted;
+	int near;			/* NUMA node that the daemon was told, -1: none */
 	bool is_left;			/* a lost device may still touch its blocks: kept until the process ends */
 	struct pin_table pins;
-	uint64_t *pin_map;
-	size_t pin_len;
 	uint32_t nr_pins;		/* held by the user */
 	uint32_t nr_out;		/* granted blocks in the user's hands */
 	uint32_t credit_blocks;
@@ -191,6 +184,7 @@ struct kvshm {
 	uint64_t messages;
 	uint64_t trace_ns;		/* with has_clock: what time it is */
 	uint32_t hint;			/* goes with touches and records */
+	int near;			/* NUMA node where blocks are wanted, -1: anywhere */
 	bool has_clock;
 	struct flight *flight;
 	struct credit credit;
@@ -246,6 +240,9 @@ bool client_look(struct kvshm *k, bool force);
 int client_enter(struct kvshm *k);
 /* Make sure that [offset, +len) is mapped, asking for more extents if need be. */
 bool client_reach(struct kvshm *k, struct content *c, uint64_t offset, uint64_t len);
+
+/* hint.c: tell the daemon .near, unless it knows or the queue is busy: then at a later call. */
+void hint_near(struct kvshm *k);
 
 /* match.c */
 

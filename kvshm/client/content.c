@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "kvshm/client/client.h"
 
@@ -46,39 +45,4 @@ struct content *content_put(struct content *c, bool is_owner)
 	}
 	free(c);
 	return NULL;
-}
-
-bool content_is_behind(const struct content *c)
-{
-	/* XT-1: entries below the number are complete; pairs with arena_grow(). */
-	return load_acquire(&c->dir.sb->nr_extents) > c->arena.nr_extents;
-}
-
-static int add_one(struct content *c, int fd)
-{
-	struct kvshm_extent_entry e;
-	uint32_t n = c->arena.nr_extents;
-	int ret;
-
-	if (n >= c->dir.max_extents || !content_is_behind(c))
-		return -EBADMSG;
-	e = c->dir.extent[n];
-	ret = arena_map_extent(&c->arena, &e, fd);
-	if (ret < 0)
-		return ret;
-	madvise(c->arena.base + e.base, e.len, MADV_DONTFORK);
-	return 0;
-}
-
-int content_add_extents(struct content *c, int *fds, unsigned nr)
-{
-	unsigned i;
-	int ret = 0;
-
-	for (i = 0; i < nr; i++) {
-		if (!ret)
-			ret = add_one(c, fds[i]);
-		close(fds[i]);
-	}
-	return ret;
 }

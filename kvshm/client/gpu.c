@@ -250,6 +250,8 @@ __public int kvshm_gpu_open(struct kvshm *k, const struct kvshm_gpu_options *opt
 	g->k = k;
 	g->next = k->gpu;
 	k->gpu = g;
+	if (g->info.node >= 0)
+		k->near = g->info.node;
 	/* Pinning begins now, in the background. */
 	if (k->cur)
 		gpu_mem_get(g, k->cur->content, &m);

@@ -31,23 +31,38 @@ static bool is_busy(const struct kvshm *k)
 	return k->flight->nr_free_op < CLIENT_OPS / 2 || qp_space(&k->cur->sq) < (int)KVSHM_SQ_ENTRIES / 2;
 }
 
-/* Nobody waits for the answer.  Return: 1, -errno. */
-static int send_hint(struct kvshm *k, uint16_t wire, const struct kvshm_hint_rec *rec)
+static int push_hint(struct kvshm *k, uint16_t wire, const struct kvshm_hint_rec *rec)
 {
 	struct kvshm_sqe sqe = { .ns = wire, .nr = 1 };
 	struct op *op;
 	void *args;
-	int ret = client_enter(k);
+	int ret = is_busy(k) ? -ENOBUFS : submit_reserve(k, OP_HINT, KVSHM_OP_HINT, sizeof(*rec), &op, &args);
 
-	if (ret == 0 && is_busy(k))
-		ret = -ENOBUFS;
-	if (ret == 0)
-		ret = submit_reserve(k, OP_HINT, KVSHM_OP_HINT, sizeof(*rec), &op, &args);
 	if (ret < 0)
 		return ret;
 	memcpy(args, rec, sizeof(*rec));
-	ret = submit_push(k, op, &sqe, sizeof(*rec));
+	return submit_push(k, op, &sqe, sizeof(*rec));
+}
+
+/* Nobody waits for the answer.  Return: 1, -errno. */
+static int send_hint(struct kvshm *k, uint16_t wire, const struct kvshm_hint_rec *rec)
+{
+	int ret = client_enter(k);
+
+	if (ret == 0)
+		ret = push_hint(k, wire, rec);
 	return ret < 0 ? ret : 1;
+}
+
+/* A daemon that does not know this kind refuses it, and grants as before. */
+void hint_near(struct kvshm *k)
+{
+	const struct kvshm_hint_rec rec = { .kind = KVSHM_HINT_NODE, .nr = (uint32_t)k->near };
+
+	if (likely(k->cur->near == k->near) || k->near < 0)
+		return;
+	if (push_hint(k, 0, &rec) == 0)
+		k->cur->near = k->near;
 }
 
 /* Return: leading keys that are cached, @ret_ref the deepest; 0; -errno. */

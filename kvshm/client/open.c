@@ -63,6 +63,7 @@ static int handle_create(const struct kvshm_options *opts, struct kvshm **ret_k)
 	if (!k)
 		return -ENOMEM;
 	k->cc = k->counter;
+	k->near = -1;
 	k->next_epoch = k->next_serial = 1;
 	wait_init(&k->wait);
 	wait_init(&k->staging_wait);

@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "ipc/sock.h"
@@ -49,13 +48,13 @@ static void pins_close(struct attachment *a)
 	/* NT-1: streamed bytes before their blocks return with the file; pairs with index_find() (BK-1). */
 	ntcopy_fence();
 	/* PN-2: reads under the last pin are done before the file says so; pairs with pin_set_scan(). */
-	store_release(&a->pin_map[0], (uint64_t)KVSHM_PINFILE_CLOSED);
-	munmap(a->pin_map, a->pin_len);
+	store_release(&a->pins.word[0], (uint64_t)KVSHM_PINFILE_CLOSED);
+	pinfile_unmap(&a->pins);
 }
 
 static void attachment_unmap(struct attachment *a)
 {
-	if (a->pin_map)
+	if (a->pins.word)
 		pins_close(a);
 	if (a->seg.hdr)
 		segment_unmap(&a->seg);
@@ -186,14 +185,20 @@ bool client_look(struct kvshm *k, bool force)
 	return true;
 }
 
+static bool is_there(struct kvshm *k)
+{
+	if (!client_is_attached(k))
+		return false;
+	poll_drain(k);
+	return !client_look(k, false);
+}
+
 int client_enter(struct kvshm *k)
 {
-	if (client_is_attached(k)) {
-		poll_drain(k);
-		if (!client_look(k, false))
-			return 0;
-	}
-	return attach_try(k) ? 0 : -ECONNRESET;
+	if (!is_there(k) && !attach_try(k))
+		return -ECONNRESET;
+	hint_near(k);
+	return 0;
 }
 
 bool client_reach(struct kvshm *k, struct content *c, uint64_t offset, uint64_t len)
@@ -204,12 +209,12 @@ bool client_reach(struct kvshm *k, struct content *c, uint64_t offset, uint64_t 
 
 	while (!arena_contains(&c->arena, offset, len)) {
 		now = clock_ns();
-		if (!client_is_attached(k) || k->cur->content != c || !content_is_behind(c) ||
+		if (!client_is_attached(k) || k->cur->content != c || !arena_is_behind(&c->arena, &c->dir) ||
 		    now < c->retry_ns)
 			return false;
 		k->messages++;
 		nr = handshake_extents(k->cur->sock, c->arena.nr_extents, now + REACH_NS, fds);
-		if (nr <= 0 || content_add_extents(c, fds, (unsigned)nr) < 0) {
+		if (nr <= 0 || arena_add_extents(&c->arena, &c->dir, fds, (unsigned)nr) < 0) {
 			c->retry_ns = clock_ns() + CLIENT_RETRY_NS;
 			return false;
 		}

@@ -8,71 +8,52 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kvshm/base/options.h"
 #include "kvshm/daemon/conf_table.h"
 
-enum { OPT_KEY = 1000, OPT_CONFIG = 2000, OPT_CHECK, OPT_PRINT, OPT_DISCARD, OPT_LENIENT, OPT_SET };
-
+/* What is no key of the configuration, for conf_help(). */
 static const struct {
-	struct option opt;
 	const char *shown, *help;
 } plain[] = {
-	{ { "config", required_argument, NULL, OPT_CONFIG },
-	  "--config FILE",
-	  "read this file instead of the system's" },
-	{ { "set", required_argument, NULL, OPT_SET },
-	  "--set SECTION.KEY=VALUE",
-	  "one value of the configuration" },
-	{ { "lenient", no_argument, NULL, OPT_LENIENT },
-	  "--lenient",
-	  "unknown keys of a file are warnings" },
-	{ { "check-config", no_argument, NULL, OPT_CHECK }, "--check-config", "check and stop" },
-	{ { "print-config", no_argument, NULL, OPT_PRINT },
-	  "--print-config",
-	  "print what is in force, with its origin, and stop" },
-	{ { "discard", no_argument, NULL, OPT_DISCARD },
-	  "--discard",
-	  "drop the content of an earlier daemon: start cold" },
-	{ { "verbose", no_argument, NULL, 'v' }, "-v, --verbose", "say more" },
-	{ { "quiet", no_argument, NULL, 'q' }, "-q, --quiet", "warnings and errors only" },
-	{ { "help", no_argument, NULL, 'h' }, "-h, --help", "this text" },
-	{ { "version", no_argument, NULL, 'V' }, "-V, --version", "version and ABI" },
+	{ "--config FILE", "read this file instead of the system's" },
+	{ "--set SECTION.KEY=VALUE", "one value of the configuration" },
+	{ "--lenient", "unknown keys of a file are warnings" },
+	{ "--check-config", "check and stop" },
+	{ "--print-config", "print what is in force, with its origin, and stop" },
+	{ "--discard", "drop the content of an earlier daemon: start cold" },
+	{ "-v, --verbose", "say more" },
+	{ "-q, --quiet", "warnings and errors only" },
+	{ "-h, --help", "this text" },
+	{ "-V, --version", "version and ABI" },
 };
 
-#define NR_OPTIONS (CONF_NR_KEYS + ARRAY_SIZE(plain) + 1)
+struct taking {
+	struct conf *c;
+	struct diag *d;
+};
 
-static void make_options(struct option *opts, char *letters)
+static int take(const struct taking *t, const char *section, const char *key, const char *value)
 {
-	unsigned n = 0;
-
-	memcpy(letters, ":vqhV", 5);
-	letters += 5;
-	for (unsigned i = 0; i < conf_nr_keys; i++) {
-		if (!conf_keys[i].option)
-			continue;
-		opts[n++] = (struct option){ conf_keys[i].option, required_argument, NULL,
-					     OPT_KEY + (int)i };
-		if (conf_keys[i].letter) {
-			*letters++ = conf_keys[i].letter;
-			*letters++ = ':';
-		}
+	if (conf_set(t->c, section, key, value, "command line", t->d) < 0) {
+		t->d->status = EX_USAGE;
+		return -1;
 	}
-	*letters = '\0';
-	for (unsigned i = 0; i < ARRAY_SIZE(plain); i++)
-		opts[n++] = plain[i].opt;
-	opts[n] = (struct option){ 0 };
+	return 0;
 }
 
-static int key_of_letter(int letter)
+static int take_key(void *to, const char *option, const char *value)
 {
-	for (unsigned i = 0; i < conf_nr_keys; i++)
-		if (conf_keys[i].letter == letter)
-			return (int)i;
-	return -1;
+	const struct conf_key *k = conf_keys;
+
+	while (!k->option || strcmp(k->option, option))
+		k++;
+	return take(to, k->section, k->key, value);
 }
 
 /* "section.key=value" from --set. */
-static int set_pair(struct conf *c, const char *pair, struct diag *d)
+static int take_set(void *to, const char *option, const char *pair)
 {
+	const struct taking *t = to;
 	char buf[CONF_TEXT_LEN * 2], *dot, *eq;
 
 	strcpy_bounded(buf, pair, sizeof(buf));
@@ -81,87 +62,47 @@ static int set_pair(struct conf *c, const char *pair, struct diag *d)
 		*eq = '\0';
 	dot = strchr(buf, '.');
 	if (!eq || !dot)
-		return diag_set(d, EX_USAGE, "--set %s: write SECTION.KEY=VALUE", pair);
+		return diag_set(t->d, EX_USAGE, "--set %s: write SECTION.KEY=VALUE", pair);
 	*dot = '\0';
-	if (conf_set(c, buf, dot + 1, eq + 1, "command line", d) < 0) {
-		d->status = EX_USAGE;
-		return -1;
-	}
-	return 0;
+	return take(t, buf, dot + 1, eq + 1);
 }
 
-static int take_key(struct conf *c, int key, const char *value, struct diag *d)
+static int take_file(void *to, const char *option, const char *path)
 {
-	const struct conf_key *k = &conf_keys[key];
+	const struct taking *t = to;
 
-	if (conf_set(c, k->section, k->key, value, "command line", d) < 0) {
-		d->status = EX_USAGE;
-		return -1;
-	}
+	if (strlen(path) >= sizeof(t->c->file))
+		return diag_set(t->d, EX_USAGE, "--config: path too long");
+	strcpy_bounded(t->c->file, path, sizeof(t->c->file));
 	return 0;
-}
-
-static int take_option(struct conf *c, int opt, const char *value, struct diag *d)
-{
-	if (opt >= OPT_KEY && opt < OPT_KEY + (int)conf_nr_keys)
-		return take_key(c, opt - OPT_KEY, value, d);
-	switch (opt) {
-	case OPT_CONFIG:
-		if (strlen(value) >= sizeof(c->file))
-			return diag_set(d, EX_USAGE, "--config: path too long");
-		strcpy_bounded(c->file, value, sizeof(c->file));
-		return 0;
-	case OPT_SET:
-		return set_pair(c, value, d);
-	case OPT_LENIENT:
-		c->is_lenient = true;
-		return 0;
-	case OPT_DISCARD:
-		c->is_discard = true;
-		return 0;
-	case OPT_CHECK:
-		c->action = CONF_CHECK;
-		return 0;
-	case OPT_PRINT:
-		c->action = CONF_PRINT;
-		return 0;
-	case 'v':
-		c->verbosity = 1;
-		return 0;
-	case 'q':
-		c->verbosity = -1;
-		return 0;
-	case 'h':
-		c->action = CONF_HELP;
-		return 0;
-	case 'V':
-		c->action = CONF_VERSION;
-		return 0;
-	default:
-		return take_key(c, key_of_letter(opt), value, d);
-	}
 }
 
 static int parse_args(struct conf *c, int argc, char **argv, struct diag *d)
 {
-	struct option opts[NR_OPTIONS];
-	char letters[64];
-	int opt;
+	bool is_check = false, is_print = false, is_help = false, is_version = false, is_quiet = false, is_verbose = false;
+	struct taking t = { c, d };
+	const struct option_row others[] = {
+		CALL_ROW("config", 0, &t, take_file),	   CALL_ROW("set", 0, &t, take_set),
+		FLAG_ROW("lenient", 0, &c->is_lenient),	   FLAG_ROW("check-config", 0, &is_check),
+		FLAG_ROW("print-config", 0, &is_print),	   FLAG_ROW("discard", 0, &c->is_discard),
+		FLAG_ROW("verbose", 'v', &is_verbose),	   FLAG_ROW("quiet", 'q', &is_quiet),
+		FLAG_ROW("help", 'h', &is_help),	   FLAG_ROW("version", 'V', &is_version),
+	};
+	struct option_row rows[CONF_NR_KEYS + ARRAY_SIZE(others) + 1] = { 0 };
+	const struct option_table table = { .command = "kvshmd", .rows = rows };
+	unsigned n = 0;
 
-	make_options(opts, letters);
-	opterr = 0;
+	for (unsigned i = 0; i < conf_nr_keys; i++)
+		if (conf_keys[i].option)
+			rows[n++] = (struct option_row)CALL_ROW(conf_keys[i].option, conf_keys[i].letter, &t, take_key);
+	memcpy(rows + n, others, sizeof(others));
+	/* what is told by the parser is told once */
+	diag_set(d, EX_USAGE, "%s", "");
 	optind = 0;
-	while ((opt = getopt_long(argc, argv, letters, opts, NULL)) != -1) {
-		if (opt == '?')
-			return diag_set(d, EX_USAGE, "unknown option %s (see --help)",
-					argv[optind - 1]);
-		if (opt == ':')
-			return diag_set(d, EX_USAGE, "option %s needs a value", argv[optind - 1]);
-		if (take_option(c, opt, optarg, d) < 0)
-			return -1;
-	}
-	if (optind < argc)
-		return diag_set(d, EX_USAGE, "unexpected argument '%s'", argv[optind]);
+	if (options_parse(&table, argc, argv) != OPTIONS_GO_ON)
+		return -1;
+	c->verbosity = is_verbose - is_quiet;
+	c->action = is_help ? CONF_HELP : is_version ? CONF_VERSION : is_print ? CONF_PRINT : is_check ? CONF_CHECK : CONF_RUN;
 	return 0;
 }
 

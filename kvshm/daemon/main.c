@@ -253,7 +253,8 @@ static void set_limits(void)
 
 static int end(const struct diag *g)
 {
-	log_err("%s", g->text);
+	if (*g->text)
+		log_err("%s", g->text);
 	return g->status;
 }
 

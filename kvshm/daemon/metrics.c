@@ -122,6 +122,8 @@ static void publish_cache(struct writer *w)
 	stat_set(p, METRIC_HINTS, c.hints);
 	stat_set(p, METRIC_HINTS_REFUSED, c.hints_refused);
 	stat_set(p, METRIC_HOLDS, c.holds);
+	stat_set(p, METRIC_NUMA_NEAR, c.near);
+	stat_set(p, METRIC_NUMA_SPILL, c.spilled);
 	stat_set(p, METRIC_HELD_BYTES, c.held_bytes);
 	stat_set(p, METRIC_CHECKSUM_UNKNOWN, c.checksum_unknown);
 }

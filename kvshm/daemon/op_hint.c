@@ -28,6 +28,8 @@ int op_hint(struct request *r)
 			r->cqe.res = ret;
 			return 0;
 		}
+		if (ret && rec[i].kind == KVSHM_HINT_NODE)
+			r->s->q.node = (int)rec[i].nr;
 		r->cqe.res += ret;
 	}
 	return 0;

@@ -48,6 +48,7 @@ static bool grant_more(struct request *r, uint32_t len, unsigned max)
 
 	if (nr == 0)
 		return false;
+	cache_near(w->cache, r->s->q.node);
 	got = cache_grant(w->cache, r->s->slot, r->sqe.ns, len, nr, run,
 			  KVSHM_CQE_RUNS - r->cqe.nr_runs, &nr_runs,
 			  writer_time(w, r->sqe.stamp_ns));

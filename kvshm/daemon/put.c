@@ -75,7 +75,7 @@ static uint32_t batch_of(const struct put *p)
 }
 
 /* Blocks of the daemon's own for the next records; a record that finds none stays without. */
-static void place_more(struct writer *w, struct put *p)
+static void place_more(struct writer *w, const struct session *s, struct put *p)
 {
 	const struct directory *dir = &w->d->store.dir;
 	struct kvshm_id_run run[PLACE_RUNS];
@@ -83,6 +83,7 @@ static void place_more(struct writer *w, struct put *p)
 	int got = 0;
 
 	touch_freshen(w);
+	cache_near(w->cache, s->q.node);
 	if (!p->is_broken)
 		got = cache_grant(w->cache, 0, p->ns, p->rec[p->nr_placed].length, batch_of(p), run,
 				  PLACE_RUNS, &nr_runs, writer_time(w, p->stamp_ns));
@@ -134,7 +135,7 @@ static void post_slice(struct writer *w, struct session *s)
 	char *dst = NULL;
 
 	if (p->post_rec >= p->nr_placed)
-		place_more(w, p);
+		place_more(w, s, p);
 	if (rec->block.id && !p->is_broken)
 		dst = cache_grant_ptr(w->cache, 0, rec->block, &len);
 	*sl = (struct slice){

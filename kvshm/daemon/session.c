@@ -12,6 +12,7 @@ void session_init(struct session *s, unsigned index)
 	s->index = index;
 	s->sock = s->pin_fd = s->segment_fd = s->doorbell_fd = s->staging_fd = -1;
 	s->peer.pidfd = -1;
+	s->q.node = -1;
 }
 
 static void close_fd(int *fd)

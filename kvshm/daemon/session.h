@@ -80,6 +80,7 @@ struct queue {
 	uint32_t owed; /* completions that staged commits and GPU copies still need */
 	uint32_t nr_gpujobs; /* GPU copies under way */
 	uint32_t bad_entries;
+	int node; /* NUMA node where its blocks are wanted, -1: anywhere */
 	uint32_t granted; /* blocks out, against the credit */
 	uint64_t granted_bytes;
 	uint64_t total_grants, total_grant_bytes;

@@ -68,13 +68,25 @@ int pin_longest_in(struct pin_table *t, const struct directory *dir, uint16_t ns
 		   const struct index_keys *keys, unsigned nr, uint32_t block_len,
 		   struct index_hit *ret_hit, uint32_t *ret_slot, unsigned *ret_retries);
 
-/* ---- pin files (pinfile.c), the daemon's side ------------------------------------------------- */
+/* ---- pin files (pinfile.c) --------------------------------------------------------------------- */
 
 /* pins.<number> in @dirfd, @nr_words words of zero, word 0 OPEN.  Return: descriptor or -errno. */
 int pinfile_create(int dirfd, uint32_t number, uint32_t nr_words);
 
 /* The client's only descriptor of the file is locked (fcntl, not inherited, dropped at death). */
 int pinfile_lock(int fd);
+
+/**
+ * pinfile_map() - the client's side: map its pin file, lock it, make a table of it
+ * @fd: the process's only descriptor of it, and the caller's: open for as long as pins count
+ * @ret_t: ended by pinfile_unmap() and pin_table_fini(); a forked child has not got the map
+ * Return: 0; -EBADMSG no number of words that a file has, or the file is shorter; -EAGAIN another process
+ * has locked it; -ENOMEM; -errno.
+ */
+int pinfile_map(int fd, uint32_t nr_words, uint64_t quota_bytes, struct pin_table *ret_t);
+
+/* The words stay as they are in the file; @t is for pin_table_fini() only. */
+void pinfile_unmap(struct pin_table *t);
 
 /* Is the file locked by somebody?  Return: 1, 0, -errno.  @ret_pid: who, may be NULL. */
 int pinfile_is_locked(int fd, int *ret_pid);

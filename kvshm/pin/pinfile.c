@@ -8,9 +8,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "kvshm/pin/pin.h"
+
+#define WORDS_MAX (1u << 24)
 
 int pinfile_create(int dirfd, uint32_t number, uint32_t nr_words)
 {
@@ -44,6 +48,42 @@ int pinfile_lock(int fd)
 	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 
 	return fcntl(fd, F_SETLK, &l) < 0 ? -errno : 0;
+}
+
+static size_t len_of(uint32_t nr_words)
+{
+	return (size_t)nr_words * sizeof(uint64_t);
+}
+
+int pinfile_map(int fd, uint32_t nr_words, uint64_t quota_bytes, struct pin_table *ret_t)
+{
+	struct stat st;
+	void *map;
+	int ret;
+
+	if (nr_words < 2 || nr_words > WORDS_MAX)
+		return -EBADMSG;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	/* a word past the end would be a bus error */
+	if (st.st_size < 0 || (uint64_t)st.st_size < len_of(nr_words))
+		return -EBADMSG;
+	map = mmap(NULL, len_of(nr_words), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	madvise(map, len_of(nr_words), MADV_DONTFORK);
+	ret = pinfile_lock(fd);
+	if (!ret)
+		ret = pin_table_init(ret_t, map, nr_words, quota_bytes);
+	if (ret < 0)
+		munmap(map, len_of(nr_words));
+	return ret;
+}
+
+void pinfile_unmap(struct pin_table *t)
+{
+	munmap(t->word, len_of(t->nr));
+	t->word = NULL;
 }
 
 int pinfile_is_locked(int fd, int *ret_pid)

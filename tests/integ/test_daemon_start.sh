@@ -25,7 +25,7 @@ refuses()
 scratch=$(daemon_make_memory)
 trap 'rm -rf "$scratch"; daemon_cleanup' EXIT
 
-refuses 64 'unknown option --nope' 'an unknown option is a usage error' --nope
+refuses 64 "unrecognized option '--nope'" 'an unknown option is a usage error' --nope
 refuses 64 'not a size' 'a bad size on the command line is a usage error' --size lots
 printf '[arena]\nsize=64M\n[clients]\nmaxx=3\n' > "$TMPDIR/bad.conf"
 refuses 78 'bad.conf:4: unknown key clients.maxx' 'an unknown key is named by file and line' --config "$TMPDIR/bad.conf"

@@ -19,7 +19,8 @@ FORBIDDEN = (
 )
 OUTPUT = re.compile(r"\b(?:v?printf|puts|putchar|perror)\s*\(|\bv?fprintf\s*\(\s*(?:stdout|stderr)\b"
                     r"|\bv?dprintf\s*\(\s*(?:1|2|STDOUT_FILENO|STDERR_FILENO)\b|\bf(?:puts|putc|write)\s*\(.*\bstd(?:out|err)\b")
-PROGRAMS = ("utils/", "kvshm/daemon/main.c", "gpu/gpud/main.c", "kvshm/engines/", "kvshm/base/log.c")
+PROGRAMS = ("utils/", "kvshm/daemon/main.c", "gpu/gpud/main.c", "kvshm/engines/", "kvshm/base/log.c", "kvshm/base/number.c",
+            "kvshm/base/options.c")
 
 
 def main():

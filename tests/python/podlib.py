@@ -53,8 +53,12 @@ def _map_ids(pid):
 class Pod:
     """Namespaces held by a process that is PID 1 of them; containers are run in them with run() and start()."""
 
-    def __init__(self, volumes):
-        """volumes: name -> options of a tmpfs of this pod, or a folder outside"""
+    def __init__(self, volumes, has_own_pids=True):
+        """volumes: name -> options of a tmpfs of this pod, or a folder outside.
+
+        Without PIDs of its own it is in this machine's PID namespace, and who starts containers in it ends them.
+        """
+        self.namespaces = NEWUSER | NEWNS | NEWIPC | NEWNET | (NEWPID if has_own_pids else 0)
         self.dir = tempfile.mkdtemp(prefix="kvshm-pod.")
         self.volumes = volumes
         to_parent, to_child = os.pipe(), os.pipe()
@@ -87,7 +91,7 @@ class Pod:
     def _become(self, to_parent, to_child):
         os.close(to_parent[0])
         os.close(to_child[1])
-        _check(_libc.unshare(NEWUSER | NEWNS | NEWIPC | NEWPID | NEWNET))
+        _check(_libc.unshare(self.namespaces))
         os.write(to_parent[1], b"unshared\n")
         os.read(to_child[0], 16)
         os.setresgid(0, 0, 0)
@@ -107,7 +111,8 @@ class Pod:
 
     def _set_up(self):
         _mount(None, "/", flags=MS_REC | MS_PRIVATE)
-        _mount("proc", "/proc", "proc")
+        if self.namespaces & NEWPID:
+            _mount("proc", "/proc", "proc")
         for name, volume in self.volumes.items():
             folder = os.path.join(self.dir, name)
             os.mkdir(folder)
@@ -119,7 +124,7 @@ class Pod:
     def _command(self, mounts, argv, uid, gid, groups, env):
         """nsenter, then this file again: mounts, user, and the program of the container."""
         spec = repr([self.dir, mounts, argv, uid if IS_ROOT else 0, gid if IS_ROOT else 0, groups if IS_ROOT else None, env])
-        return ["nsenter", "-t", str(self.init), "-U", "-m", "-p", "-i", "-n", "-S", "0", "-G", "0",
+        return ["nsenter", "-t", str(self.init), "-U", "-m", "-i", "-n", *(["-p"] if self.namespaces & NEWPID else []), "-S", "0", "-G", "0",
                 *(() if IS_ROOT else ("--preserve-credentials",)), sys.executable, __file__, spec]
 
     def start(self, mounts, argv, uid=0, gid=0, groups=(), env=None, **options):

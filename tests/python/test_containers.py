@@ -22,6 +22,19 @@ import yaml  # noqa: E402
 FOLDER = os.path.join(ROOT, "utils/dist/containers")
 LICENSE = os.path.join(ROOT, "LICENSE")
 HUGE = "hugepages-2Mi"
+DRIVER = os.path.abspath(os.path.join(BUILD, "fake/libcuda.so.1"))
+
+
+def has_driver():
+    """There is one, and it can be loaded into Python: a sanitizer's cannot."""
+    try:
+        with open(DRIVER, "rb") as f:
+            return b"__asan_init" not in f.read()
+    except FileNotFoundError:
+        return False
+
+
+NEEDS_DRIVER = unittest.skipUnless(has_driver(), "no fake driver that Python can load")
 
 
 def documents(name):
@@ -29,8 +42,8 @@ def documents(name):
         return list(yaml.safe_load_all(f))
 
 
-def of_kind(kind):
-    return next(d for d in documents("kubernetes.yaml") if d["kind"] == kind)
+def of_kind(kind, name="kubernetes.yaml"):
+    return next(d for d in documents(name) if d["kind"] == kind)
 
 
 def number(text):
@@ -50,8 +63,8 @@ class Node:
         os.makedirs(folder, exist_ok=True)
         return folder
 
-    def pod(self, volumes):
-        pod = podlib.Pod(volumes)
+    def pod(self, volumes, has_own_pids=True):
+        pod = podlib.Pod(volumes, has_own_pids)
         self.pods.append(pod)
         return pod
 
@@ -66,7 +79,7 @@ class KubernetesPod:
 
     def __init__(self, node, spec, configs):
         self.spec = spec
-        self.pod = node.pod({v["name"]: self.volume(node, v, configs) for v in spec["volumes"]})
+        self.pod = node.pod({v["name"]: self.volume(node, v, configs) for v in spec["volumes"]}, not spec.get("hostPID"))
 
     @staticmethod
     def volume(node, v, configs):
@@ -121,6 +134,28 @@ class WithPods(unittest.TestCase):
     def ok(self, done):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return done.stdout
+
+    def start_gpud(self, pod, argv, arguments):
+        """Over the fake driver, which knows processes by the PIDs that they see, as the real one does."""
+        log = open(os.path.join(self.node.dir, "gpud.log"), "w+", encoding="utf-8")
+        self.addCleanup(log.close)
+        process = pod.start(argv=argv, stderr=log, **arguments | {"env": arguments["env"] | {"KVSHM_LIBCUDA": DRIVER}})
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+
+        def said():
+            with open(log.name, encoding="utf-8") as f:
+                return f.read()
+        self.assertTrue(until(lambda: "ready:" in said() or process.poll() is not None), said())
+        self.assertIsNone(process.poll(), said())
+
+    def copies(self, pod, arguments):
+        """An engine has kvshm-gpud copy a block."""
+        env = arguments["env"] | {"KVSHM_BUILD": os.path.abspath(BUILD), "PYTHONDONTWRITEBYTECODE": "1"}
+        # the machine's, if there is one: root's own is none of the engine's user
+        python = shutil.which("python3", path="/usr/bin:/usr/local/bin") or sys.executable
+        done = pod.run(argv=[python, os.path.join(ROOT, "tests/python/gpuengine.py")], **arguments | {"env": env})
+        self.assertIn("the block has landed", self.ok(done))
 
 
 class Kubernetes(WithPods):
@@ -181,6 +216,16 @@ class Kubernetes(WithPods):
         metrics = self.ok(self.daemon_pod.run("exporter", "kvshm", *args, "--print", "/metrics"))
         self.assertIn('kvshm_up{daemon="main"} 1\n', metrics)
 
+    @NEEDS_DRIVER
+    def test_kvshm_gpud_of_its_own_pod_copies_for_an_engine_of_another(self):
+        self.start_daemon()
+        pods = [KubernetesPod(self.node, spec, {}) for spec in
+                (of_kind("DaemonSet", "kubernetes-gpu.yaml")["spec"]["template"]["spec"],
+                 of_kind("Pod", "kubernetes-gpu.yaml")["spec"])]
+        gpud, engine = pods[0].container("kvshm-gpud"), pods[1].arguments("engine")
+        self.start_gpud(pods[0].pod, gpud["command"] + gpud["args"], pods[0].arguments("kvshm-gpud"))
+        self.copies(pods[1].pod, engine)
+
     @unittest.skipUnless(podlib.IS_ROOT, "users of this machine can be told apart by root only")
     def test_a_stranger_is_not_let_in(self):
         self.start_daemon()
@@ -224,11 +269,22 @@ class Compose(WithPods):
         self.assertNotIn("0 of", found)
         with open(log.name, encoding="utf-8") as f:
             self.assertNotIn("EAL", f.read())       # it complains where it may not write
+        self.check_gpu(services, who, run)
+
+    def check_gpu(self, services, who, run):
+        """The services of the profile, on the same volume."""
+        if not has_driver():
+            return
+        gpud, engine = services["kvshm-gpud"], services["engine-gpu"]
+        self.assertEqual((gpud["profiles"], engine["profiles"], engine["pid"]), (["gpu"], ["gpu"], "service:kvshm-gpud"))
+        pod = self.node.pod({"run": run})           # one PID namespace for both
+        self.start_gpud(pod, gpud["entrypoint"] + gpud["command"], who(gpud))
+        self.copies(pod, who(engine))
 
 
 class Manifests(unittest.TestCase):
     def test_kubernetes_knows_each_field(self):
-        for d in documents("kubernetes.yaml"):
+        for d in documents("kubernetes.yaml") + documents("kubernetes-gpu.yaml"):
             kubernetes_validate.validate(d, kubernetes_validate.latest_version(), strict=True)
 
     def test_a_pod_that_asks_for_huge_pages_has_equal_limits_and_the_volume(self):

@@ -67,11 +67,20 @@ def real_page():
         daemon.stop()
 
 
-def gpu(script, libcuda=os.path.join(BUILD, "fake/libcuda.so.1"), costs="/nowhere/gpu.costs"):
+def gpu(script, libcuda=os.path.join(BUILD, "fake/libcuda.so.1"), costs="/nowhere/gpu.costs", within=()):
     """What the tool says of this host's driver, the fake one unless told otherwise."""
-    run = subprocess.run([TOOL, "doctor", "--socket", "/nowhere"], capture_output=True, text=True, timeout=60,
+    run = subprocess.run([*within, TOOL, "doctor", "--socket", "/nowhere"], capture_output=True, text=True, timeout=60,
                          env=dict(os.environ, KVSHM_LIBCUDA=libcuda, FAKE_CUDA_SCRIPT=script, KVSHM_STAGE_COSTS=costs))
     return "".join(line + "\n" for line in run.stdout.split("\n") if line[7:17].strip() == "gpu")
+
+
+def classes(*names):
+    """A command before others: a mount namespace where /sys/class has nothing but these."""
+    make = "mount -t tmpfs none /sys/class && " + " && ".join(f"mkdir -p /sys/class/{n}" for n in names) + " && exec \"$@\""
+    return ["unshare", "-r", "-m", "sh", "-c", make, "sh"]
+
+
+HAS_MOUNTS = not subprocess.run([*classes("none"), "true"], capture_output=True).returncode
 
 
 class Host:
@@ -280,6 +289,24 @@ class Doctor(unittest.TestCase):
             f.flush()
             self.assertIn(f"guessed costs: {f.name}:25: neither [section] nor key=value", gpu("", costs=f.name))
         self.assertIn("guessed costs: /nowhere/gpu.costs: No such file", gpu(""))
+
+    def test_why_devices_are_no_peers(self):
+        self.assertIn("note   gpu        device 0 GPUDirect P2P: off: there is no other device", gpu("devices=1"))
+        run = gpu("devices=3")
+        for a, b in ((0, 1), (0, 2), (1, 2)):
+            self.assertIn(f"ok     gpu        devices {a} and {b} GPUDirect P2P: on\n", run)
+        self.assertIn("P2P: off: the driver lacks the question", gpu("devices=2;missing=cuDeviceCanAccessPeer"))
+        # from one to the other is not enough
+        self.assertIn("P2P: off: No such device", gpu("devices=2;fail=cuDeviceCanAccessPeer:2:101"))
+
+    @unittest.skipUnless(HAS_MOUNTS, "no mount namespace of one's own")
+    def test_why_there_is_no_rdma(self):
+        card, none = classes("infiniband/mlx5_0"), classes("infiniband")
+        self.assertIn("ok     gpu        device 0 GPUDirect RDMA: on, by dma-buf\n", gpu("", within=card))
+        self.assertIn("note   gpu        device 0 GPUDirect RDMA: off: its memory can be exported by dma-buf, but no RDMA "
+                      "card is here\n", gpu("", within=none))
+        self.assertIn("RDMA: off: the device does not have it\n", gpu("attr=116:0;attr=124:0", within=card))
+        self.assertIn("RDMA: off: the driver exports no dma-buf", gpu("attr=124:0", within=card))
 
     def test_a_host_without_a_driver(self):
         run = gpu("", libcuda="/nowhere/libcuda.so.1")

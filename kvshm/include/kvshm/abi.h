@@ -248,6 +248,7 @@ enum kvshm_hint_kind {
 	KVSHM_HINT_RETAIN = 3,		/* keep the path, by .priority and .ttl_ns */
 	KVSHM_HINT_DONE = 4,		/* all that was said under .ticket is over */
 	KVSHM_HINT_CLOSED = 5,		/* nobody comes back for the last .nr blocks of the path */
+	KVSHM_HINT_NODE = 6,		/* blocks granted to this session are wanted on NUMA node .nr */
 	KVSHM_HINT_LAST
 };
 
@@ -257,9 +258,9 @@ enum kvshm_hint_kind {
 #define KVSHM_HINT_TTL_MAX_NS 86400000000000ull	/* a longer one counts as this */
 
 struct kvshm_hint_rec {			/* 40 bytes; what a kind does not use is zero */
-	struct kvshm_block_ref block;	/* deepest block of the path; DONE: zero */
+	struct kvshm_block_ref block;	/* deepest block of the path; DONE, NODE: zero */
 	uint32_t kind;			/* enum kvshm_hint_kind */
-	uint32_t nr;			/* CLOSED: blocks of the session's own, > 0 */
+	uint32_t nr;			/* CLOSED: blocks of the session's own, > 0; NODE: number */
 	uint64_t ticket;		/* QUEUED, TOOL, RETAIN, DONE: the client's name for it */
 	uint64_t ttl_ns;		/* QUEUED, TOOL, RETAIN */
 	uint32_t priority;		/* RETAIN: 0..KVSHM_HINT_PRIORITY_MAX */

@@ -275,6 +275,72 @@ static void reader_maps_without_write(void **state)
 	arena_unmap(&a);
 }
 
+/* ---- a client's side --------------------------------------------------------------------------- */
+
+static int extent_fd(const struct fixture *f, uint32_t n)
+{
+	char name[32];
+
+	arena_extent_name(&f->dir.extent[n], name);
+	return openat(f->tmp.fd, name, O_RDONLY | O_CLOEXEC);
+}
+
+static void client_maps_what_is_served(void **state)
+{
+	struct fixture *f = *state;
+	struct arena a;
+	int fds[2];
+
+	assert_int_equal(arena_reserve(&a, 3 * EXTENT, false), 0);
+	assert_false(arena_is_behind(&a, &f->dir));
+	assert_int_equal(arena_grow(&f->arena, &f->dir, &f->cfg), EXTENT);
+	assert_int_equal(arena_grow(&f->arena, &f->dir, &f->cfg), EXTENT);
+	memset(arena_ptr(&f->arena, EXTENT), 'x', 1);
+	assert_true(arena_is_behind(&a, &f->dir));
+	fds[0] = extent_fd(f, 0);
+	fds[1] = extent_fd(f, 1);
+	assert_int_equal(arena_add_extents(&a, &f->dir, fds, 2), 0);
+	assert_false(arena_is_behind(&a, &f->dir));
+	assert_int_equal(a.span, 2 * EXTENT);
+	assert_int_equal(*(char *)arena_ptr(&a, EXTENT), 'x');
+	assert_int_equal(fcntl(fds[0], F_GETFD), -1);
+	assert_int_equal(fcntl(fds[1], F_GETFD), -1);
+	arena_unmap(&a);
+}
+
+static void client_takes_no_more_than_is_served(void **state)
+{
+	struct fixture *f = *state;
+	struct arena a;
+	int fds[2];
+
+	assert_int_equal(arena_reserve(&a, 3 * EXTENT, false), 0);
+	assert_int_equal(arena_grow(&f->arena, &f->dir, &f->cfg), EXTENT);
+	fds[0] = extent_fd(f, 0);
+	fds[1] = extent_fd(f, 0);
+	assert_int_equal(arena_add_extents(&a, &f->dir, fds, 2), -EBADMSG);
+	assert_int_equal(a.nr_extents, 1);
+	assert_int_equal(fcntl(fds[1], F_GETFD), -1);
+	arena_unmap(&a);
+}
+
+/* A count that the table has no room for: the daemon is not believed. */
+static void client_reads_no_entry_past_the_table(void **state)
+{
+	struct fixture *f = *state;
+	struct arena a;
+	int fd;
+
+	assert_int_equal(arena_reserve(&a, 3 * EXTENT, false), 0);
+	assert_int_equal(arena_grow(&f->arena, &f->dir, &f->cfg), EXTENT);
+	f->dir.sb->nr_extents = f->dir.max_extents + 1;
+	a.nr_extents = f->dir.max_extents;
+	fd = extent_fd(f, 0);
+	assert_int_equal(arena_add_extents(&a, &f->dir, &fd, 1), -EBADMSG);
+	f->dir.sb->nr_extents = 1;
+	arena_unmap(&a);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -295,6 +361,9 @@ int main(void)
 		TEST(open_refuses_more_extents_than_the_table_has),
 		TEST(map_refuses_entries_that_do_not_fit),
 		TEST(reader_maps_without_write),
+		TEST(client_maps_what_is_served),
+		TEST(client_takes_no_more_than_is_served),
+		TEST(client_reads_no_entry_past_the_table),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,7 +41,7 @@ static void a_leaked_place_is_seen(void **state)
 {
 	uint64_t place;
 
-	assert_int_equal(slab_get(f.c->slab, 4096, &place), 0);
+	assert_int_equal(slab_nodes_get(&f.c->slabs, 0, 4096, &place), 0);
 	expect("bytes of the allocator");
 }
 

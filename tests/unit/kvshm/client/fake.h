@@ -88,7 +88,7 @@ static inline void fake_serve_extent(struct fake *f, uint32_t n)
 	struct kvshm_extent_entry e = { .base = (uint64_t)n * FAKE_EXTENT, .len = FAKE_EXTENT, .number = n };
 
 	f->dir.extent[n] = e;
-	/* XT-1: the entry before the count; pairs with content_is_behind(). */
+	/* XT-1: the entry before the count; pairs with arena_is_behind(). */
 	store_release(&f->dir.sb->nr_extents, n + 1);
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fake.h"
 
+#include "kvshm/client/client.h"
+
 #define IN_FLIGHT KVSHM_CQ_ENTRIES	/* entries that a client has in flight at most */
 
 static struct kvshm_touch touch_at(const struct fake *f, uint32_t i)
@@ -209,6 +211,63 @@ static void many_hints_do_not_fill_the_way_for_puts(void **state)
 	kvshm_close(k);
 }
 
+static unsigned nr_sent(const struct fake *f, uint8_t op)
+{
+	unsigned nr = 0;
+
+	for (uint32_t i = 0; i != READ_ONCE(f->seg.hdr->sq.tail); i++)
+		nr += f->seg.sq[i % f->seg.sq_entries].op == op;
+	return nr;
+}
+
+/* Number of the first entry of that kind, past the last one if there is none. */
+static uint32_t first_of(const struct fake *f, uint8_t op)
+{
+	uint32_t i = 0;
+
+	while (i != READ_ONCE(f->seg.hdr->sq.tail) && f->seg.sq[i].op != op)
+		i++;
+	return i;
+}
+
+static void the_gpus_node_is_told_once_before_the_first_grant(void **state)
+{
+	struct fake *f = *state;
+	struct kvshm *k = fake_open(f, 0);
+	struct kvshm_hint_rec rec;
+	uint32_t ns = fake_attach_ns(k);
+	struct kvshm_block b;
+
+	assert_int_equal(nr_sent(f, KVSHM_OP_HINT), 0);
+	k->near = 3;
+	WRITE_ONCE(f->is_deaf, 1);
+	assert_int_equal(kvshm_grant(k, ns, 0, 1, &b, 0), 0);
+	assert_int_equal(kvshm_grant(k, ns, 0, 1, &b, 0), 0);
+	assert_int_equal(nr_sent(f, KVSHM_OP_HINT), 1);
+	assert_true(first_of(f, KVSHM_OP_HINT) < first_of(f, KVSHM_OP_GRANT));
+	memcpy(&rec, f->seg.args + f->seg.sq[first_of(f, KVSHM_OP_HINT)].off, sizeof(rec));
+	assert_int_equal(rec.kind, KVSHM_HINT_NODE);
+	assert_int_equal(rec.nr, 3);
+	kvshm_close(k);
+}
+
+static void a_daemon_that_comes_back_is_told_again(void **state)
+{
+	struct fake *f = *state;
+	struct kvshm *k = fake_open(f, 0);
+	uint32_t ns = fake_attach_ns(k);
+
+	k->near = 0;
+	fake_put(k, ns, 5, 4);
+	fake_die(f);
+	fake_start(f);
+	for (uint64_t end = clock_ns() + FAKE_SOON_NS; k->cur->epoch == 1 && clock_ns() < end;)
+		kvshm_drop(k, ns, &(struct kvshm_key){ { 1 } });
+	fake_put(k, ns, 6, 4);
+	assert_int_equal(nr_sent(f, KVSHM_OP_HINT), 1);
+	kvshm_close(k);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
@@ -221,6 +280,8 @@ int main(void)
 		T(only_the_sessions_own_blocks_are_closed),
 		T(a_hint_that_cannot_be_is_refused_and_one_without_a_daemon_lost),
 		T(many_hints_do_not_fill_the_way_for_puts),
+		T(the_gpus_node_is_told_once_before_the_first_grant),
+		T(a_daemon_that_comes_back_is_told_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

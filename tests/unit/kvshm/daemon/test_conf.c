@@ -139,10 +139,7 @@ static void the_command_line_wins_over_the_file(void **state)
 static void a_bad_command_line_is_a_usage_error(void **state)
 {
 	char *bad[][4] = {
-		{ "--nope", NULL },
-		{ "--size", NULL },
 		{ "--size", "x", NULL },
-		{ "word", NULL },
 		{ "--set", "arena.size", NULL },
 		{ "--set", "arena.nope=1", NULL },
 		{ "-i", "a/b", NULL },
@@ -155,6 +152,46 @@ static void a_bad_command_line_is_a_usage_error(void **state)
 		assert_int_equal(load(&c, &d, bad[i]), -1);
 		assert_int_equal(d.status, EX_USAGE);
 		assert_true(strlen(d.text) > 0);
+	}
+}
+
+/* On stderr, by the parser: there is nothing left to say. */
+static void what_is_no_option_is_told_where_it_is_parsed(void **state)
+{
+	char *bad[][2] = { { "--nope", NULL }, { "--size", NULL }, { "word", NULL }, { "-x", NULL } };
+	struct conf c;
+	struct diag d;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		d.status = 0;
+		assert_int_equal(load(&c, &d, bad[i]), -1);
+		assert_int_equal(d.status, EX_USAGE);
+		assert_string_equal(d.text, "");
+	}
+}
+
+static void options_without_a_value_say_what_is_to_be_done(void **state)
+{
+	static const struct {
+		char *args[3];
+		int action;
+		int verbosity;
+	} row[] = {
+		{ { "-h", NULL }, CONF_HELP, 0 },	       { { "--version", "-v", NULL }, CONF_VERSION, 1 },
+		{ { "--check-config", "-q", NULL }, CONF_CHECK, -1 }, { { "--print-config", NULL }, CONF_PRINT, 0 },
+		{ { "--discard", NULL }, CONF_RUN, 0 },
+	};
+	struct conf c;
+	struct diag d;
+
+	for (size_t i = 0; i < ARRAY_SIZE(row); i++) {
+		char *args[3];
+
+		memcpy(args, row[i].args, sizeof(args));
+		assert_int_equal(load(&c, &d, args), 0);
+		assert_int_equal(c.action, row[i].action);
+		assert_int_equal(c.verbosity, row[i].verbosity);
+		assert_int_equal(c.is_discard, row[i].action == CONF_RUN);
 	}
 }
 
@@ -275,6 +312,8 @@ int main(void)
 		cmocka_unit_test(a_bad_value_names_key_value_and_what_it_should_be),
 		cmocka_unit_test(the_command_line_wins_over_the_file),
 		cmocka_unit_test(a_bad_command_line_is_a_usage_error),
+		cmocka_unit_test(what_is_no_option_is_told_where_it_is_parsed),
+		cmocka_unit_test(options_without_a_value_say_what_is_to_be_done),
 		cmocka_unit_test(keys_that_contradict_each_other_are_refused),
 		cmocka_unit_test(what_is_printed_can_be_read_again),
 		cmocka_unit_test(a_policy_is_known_by_its_name_or_refused_with_the_list),

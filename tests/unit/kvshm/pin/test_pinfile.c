@@ -140,10 +140,81 @@ static void a_forked_child_does_not_hold_the_lock(void **state)
 	close(fd);
 }
 
+static void assert_child_is_fine(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void a_client_maps_its_file_and_locks_it(void **state)
+{
+	int fd = pinfile_create(dirfd_, 7, 64);
+	struct pin_table t;
+	uint64_t word;
+	pid_t pid;
+
+	assert_int_equal(pinfile_map(fd, 64, 1000, &t), 0);
+	assert_int_equal(t.nr, 64);
+	assert_int_equal(t.nr_free, 63);
+	assert_int_equal(t.quota_bytes, 1000);
+	t.word[5] = 77;
+	assert_int_equal(pread(fd, &word, sizeof(word), 5 * sizeof(word)), sizeof(word));
+	assert_int_equal(word, 77);
+	pid = fork();
+	if (!pid)
+		_exit(pinfile_is_locked(fd, NULL) != 1);
+	assert_child_is_fine(pid);
+	pinfile_unmap(&t);
+	assert_null(t.word);
+	pin_table_fini(&t);
+	close(fd);
+}
+
+static void a_file_that_another_process_holds_is_not_mapped(void **state)
+{
+	int fd = pinfile_create(dirfd_, 7, 64);
+	struct pin_table t = { .nr = 5 };
+	pid_t pid = locker(fd);
+
+	assert_int_equal(pinfile_map(fd, 64, 0, &t), -EAGAIN);
+	assert_int_equal(t.nr, 5);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	close(fd);
+}
+
+/* What the daemon says of the file is believed only as far as the file goes. */
+static void a_file_shorter_than_its_words_is_not_mapped(void **state)
+{
+	int fd = pinfile_create(dirfd_, 7, 64);
+	struct pin_table t;
+
+	assert_int_equal(pinfile_map(fd, 65, 0, &t), -EBADMSG);
+	assert_int_equal(pinfile_is_locked(fd, NULL), 0);
+	close(fd);
+}
+
+static void numbers_of_words_that_no_file_has_are_refused(void **state)
+{
+	int fd = pinfile_create(dirfd_, 7, 64);
+	struct pin_table t;
+
+	assert_int_equal(pinfile_map(fd, 0, 0, &t), -EBADMSG);
+	assert_int_equal(pinfile_map(fd, 1, 0, &t), -EBADMSG);
+	assert_int_equal(ftruncate(fd, ((1ll << 24) + 1) * 8), 0);
+	assert_int_equal(pinfile_map(fd, (1u << 24) + 1, 0, &t), -EBADMSG);
+	close(fd);
+}
+
 static void no_file_is_an_error(void **state)
 {
+	struct pin_table t;
+
 	assert_int_equal(pinfile_is_locked(-1, NULL), -EBADF);
 	assert_int_equal(pinfile_lock(-1), -EBADF);
+	assert_int_equal(pinfile_map(-1, 64, 0, &t), -EBADF);
 }
 
 int main(void)
@@ -155,6 +226,10 @@ int main(void)
 		T(a_file_without_room_for_a_pin_is_refused),
 		T(the_lock_names_its_owner_and_goes_with_it),
 		T(a_forked_child_does_not_hold_the_lock),
+		T(a_client_maps_its_file_and_locks_it),
+		T(a_file_that_another_process_holds_is_not_mapped),
+		T(a_file_shorter_than_its_words_is_not_mapped),
+		T(numbers_of_words_that_no_file_has_are_refused),
 		T(no_file_is_an_error),
 	};
 

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* options.c - a table of options on getopt_long() */
-#include "utils/options.h"
+#include "kvshm/base/options.h"
 
 #include <getopt.h>
 #include <string.h>
 
-#include "utils/commands.h"
-#include "utils/number.h"
+#include "kvshm/base/number.h"
 
-#define ROWS_MAX 32u
+#define ROWS_MAX 48u
 #define FIRST 256			/* what getopt returns for row 0 */
 
 /* Both forms that getopt wants. */
@@ -19,11 +18,12 @@ struct forms {
 
 static int argument_of(const struct option_row *r)
 {
-	return r->kind == OPTION_FLAG ? no_argument : r->otherwise != 0 ? optional_argument : required_argument;
+	return r->kind == OPTION_FLAG || r->kind == OPTION_COUNT ? no_argument : r->otherwise != 0 ? optional_argument : required_argument;
 }
 
-static void make_forms(const struct option_row *rows, struct forms *f)
+static void make_forms(const struct option_table *t, struct forms *f)
 {
+	const struct option_row *rows = t->rows;
 	char *at = f->letters;
 	unsigned n;
 
@@ -37,9 +37,11 @@ static void make_forms(const struct option_row *rows, struct forms *f)
 		for (int colons = 0; colons < arg; colons++)
 			*at++ = ':';
 	}
-	f->longs[n] = (struct option){ "help", no_argument, NULL, 'h' };
-	f->longs[n + 1] = (struct option){ 0 };
-	*at++ = 'h';
+	if (t->usage) {
+		f->longs[n++] = (struct option){ "help", no_argument, NULL, 'h' };
+		*at++ = 'h';
+	}
+	f->longs[n] = (struct option){ 0 };
 	*at = 0;
 }
 
@@ -77,11 +79,16 @@ static int take(const struct option_table *t, const struct option_row *r)
 	case OPTION_FLAG:
 		*(bool *)r->to = true;
 		return 0;
+	case OPTION_COUNT:
+		++*(int *)r->to;
+		return 0;
 	case OPTION_TEXT:
 		*(const char **)r->to = optarg;
 		return 0;
 	case OPTION_WHOLE:
 		return number_whole(&a, (uint64_t)r->min, (uint64_t)r->max, r->to);
+	case OPTION_OCTAL:
+		return number_octal(&a, (unsigned)r->max, r->to);
 	case OPTION_SECONDS:
 		if (optarg)
 			return number_real(&a, r->min, r->max, r->to);
@@ -89,6 +96,8 @@ static int take(const struct option_table *t, const struct option_row *r)
 		return 0;
 	case OPTION_NAME:
 		return take_name(&a, r);
+	case OPTION_CALL:
+		return r->call(r->to, r->name, optarg);
 	}
 	return -1;
 }
@@ -104,23 +113,24 @@ int options_parse(const struct option_table *t, int argc, char **argv)
 	struct forms f;
 	int c;
 
-	make_forms(t->rows, &f);
+	make_forms(t, &f);
 	while ((c = getopt_long(argc, argv, f.letters, f.longs, NULL)) != -1) {
-		if (c == 'h') {
+		if (c == 'h' && t->usage) {
 			t->usage(stdout);
-			return EXIT_FINE;
+			return OPTIONS_HELPED;
 		}
 		r = row_of(t->rows, c);
 		if (!r) {
-			t->usage(stderr);
-			return EXIT_USAGE;
+			if (t->usage)
+				t->usage(stderr);
+			return OPTIONS_REFUSED;
 		}
 		if (take(t, r) < 0)
-			return EXIT_USAGE;
+			return OPTIONS_REFUSED;
 	}
 	if (argc - optind > (int)t->max_words) {
 		fprintf(stderr, "%s: unexpected argument \"%s\"\n", t->command, argv[optind + (int)t->max_words]);
-		return EXIT_USAGE;
+		return OPTIONS_REFUSED;
 	}
 	return OPTIONS_GO_ON;
 }

@@ -6,8 +6,8 @@
  * number is meant; ms, s or m where a time is.  No sign, no space, no hexadecimal.  What is refused is
  * told on stderr in one sentence: "kvshm load: --procs takes a number from 1 to 64, not "x"".
  */
-#ifndef UTILS_NUMBER_H
-#define UTILS_NUMBER_H
+#ifndef KVSHM_BASE_NUMBER_H
+#define KVSHM_BASE_NUMBER_H
 
 #include <stdint.h>
 
@@ -20,6 +20,9 @@ struct number_arg {
 /* A whole number from @min to @max.  Return: 0; -1 refused and told, @ret_v as it was. */
 int number_whole(const struct number_arg *a, uint64_t min, uint64_t max, uint64_t *ret_v);
 int number_whole32(const struct number_arg *a, uint32_t min, uint32_t max, uint32_t *ret_v);
+
+/* Digits from 0 to 7, as permissions are written.  Return: as above. */
+int number_octal(const struct number_arg *a, unsigned max, unsigned *ret_v);
 
 /* A number from @min to @max with a fraction.  Return: as above. */
 int number_real(const struct number_arg *a, double min, double max, double *ret_v);

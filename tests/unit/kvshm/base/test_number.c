@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "kvshm/base/compiler.h"
-#include "utils/number.h"
+#include "kvshm/base/number.h"
 
 static char told[256];
 
@@ -111,6 +111,21 @@ static void times_have_a_unit_or_are_seconds(void **state)
 	assert_int_equal(v, 120000000000);
 }
 
+static void permissions_are_octal(void **state)
+{
+	static const char *const bad[] = { "", "x", "-1", "+7", " 7", "8", "0668", "1000", "660 ", "0x1ff", "7K" };
+	unsigned v = 77;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(TELLS(number_octal(ARG(bad[i]), 0777, &v)), -1);
+	assert_string_equal(told, "kvshm test: --size takes an octal number up to 0777, not \"7K\"\n");
+	assert_int_equal(v, 77);
+	assert_int_equal(number_octal(ARG("0660"), 0777, &v), 0);
+	assert_int_equal(v, 0660);
+	assert_int_equal(number_octal(ARG("777"), 0777, &v), 0);
+	assert_int_equal(v, 0777);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -119,6 +134,7 @@ int main(void)
 		cmocka_unit_test(limits_hold_at_both_ends),
 		cmocka_unit_test(fractions_are_decimal_and_finite),
 		cmocka_unit_test(times_have_a_unit_or_are_seconds),
+		cmocka_unit_test(permissions_are_octal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* number.c - numbers as people write them */
-#include "utils/number.h"
+#include "kvshm/base/number.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -55,6 +55,22 @@ int number_whole32(const struct number_arg *a, uint32_t min, uint32_t max, uint3
 		return -1;
 	*ret_v = (uint32_t)v;
 	return 0;
+}
+
+int number_octal(const struct number_arg *a, unsigned max, unsigned *ret_v)
+{
+	char wanted[80], *end = NULL;
+	unsigned long v = 0;
+
+	errno = 0;
+	if (isdigit((unsigned char)*a->text))
+		v = strtoul(a->text, &end, 8);
+	if (end && !*end && !errno && v <= max) {
+		*ret_v = (unsigned)v;
+		return 0;
+	}
+	snprintf(wanted, sizeof(wanted), "an octal number up to %04o", max);
+	return number_refuse(a, wanted);
 }
 
 /* Digits and a point; what strtod() takes besides (signs, spaces, "nan", "0x1p3") is refused. */
