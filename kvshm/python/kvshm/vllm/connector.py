@@ -14,12 +14,12 @@ from vllm.logger import init_logger
 from vllm.platforms import current_platform
 from vllm.v1.metrics.cache_hit_source import CacheHitSource
 
+from ..pieces import find_pieces
 from . import groups
 from .events import Events
 from .identity import space_of
 from .options import Options
 from .orders import Orders, Report, Space, Spaces
-from .pieces import find_pieces
 from .scheduler import SchedulerHalf
 from .worker import Group, WorkerHalf
 

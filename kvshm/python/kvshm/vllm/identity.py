@@ -9,8 +9,8 @@ import platform
 from typing import Any, Dict, List, Optional
 
 from ..facts import digest, files_digest
+from ..pieces import describe
 from .orders import Space
-from .pieces import describe
 
 
 def model_facts(model: Any) -> Any:

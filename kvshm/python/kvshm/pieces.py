@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""pieces.py - where the bytes of a page lie in the tensors that vLLM registers
+"""pieces.py - where the bytes of a page lie in an engine's tensors: torch's, or shaped like torch's
 
 A layout can be wished for and need not be granted, so nothing is assumed: shapes and strides say it.
 """
