@@ -16,12 +16,13 @@ from vllm.v1.metrics.cache_hit_source import CacheHitSource
 
 from ..pieces import find_pieces
 from . import groups
+from .cpu import CpuGroup, CpuWorker
 from .events import Events
 from .identity import space_of
 from .options import Options
 from .orders import Orders, Report, Space, Spaces
 from .scheduler import SchedulerHalf
-from .worker import Group, WorkerHalf
+from .worker import WorkerHalf
 
 logger = init_logger("vllm.kvshm")
 NO_ORDERS = Orders()
@@ -114,23 +115,23 @@ class KvshmConnector(KVConnectorBase_V1, SupportsHMA):
             logger.warning("kvshm: %s; the engine goes on without", error)
             return
         self.spaces = Spaces(tuple(space for space, _ in made))
-        self.worker = WorkerHalf(client, self.options, [group for _, group in made],
-                                 groups.may_resume(self._kv_cache_config))
+        self.worker = CpuWorker(client, self.options, [group for _, group in made],
+                                groups.may_resume(self._kv_cache_config))
         self.worker.link.look()
 
-    def make_group(self, client: kvshm.Client, index: int, kv_caches: Dict[str, Any]) -> Tuple[Space, Group]:
+    def make_group(self, client: kvshm.Client, index: int, kv_caches: Dict[str, Any]) -> Tuple[Space, CpuGroup]:
         nr_pages = self._kv_cache_config.num_blocks
         pages = kvshm.Pages(find_pieces(kv_caches, nr_pages), nr_pages, kv_caches)
         space = space_of(self._vllm_config, self._kv_cache_config, index, kv_caches, pages.page_len,
                          self.options.model_id)
         ns = client.attach_ns(space.fingerprint, space.layout, space.block_len, space.block_tokens, space.label)
-        return space, Group(index, ns, space.fingerprint, pages)
+        return space, CpuGroup(index, ns, space.fingerprint, pages)
 
     def get_handshake_metadata(self) -> Optional[Spaces]:
         return self.spaces
 
     def start_load_kv(self, forward_context: Any, **kwargs: Any) -> None:
-        if self.worker and (self._connector_metadata.loads or self.worker.flying):
+        if self.worker and (self._connector_metadata.loads or self.worker.is_busy()):
             self.worker.load(self._connector_metadata, forward_context.attn_metadata is None)
 
     def wait_for_layer_load(self, layer_name: str) -> None:
