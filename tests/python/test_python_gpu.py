@@ -499,7 +499,7 @@ class Opening(WithGpu):
         self.assertEqual(caught.exception.errno, errno.ENODEV)
 
     def test_current_device(self):
-        gpu = kvshm.Gpu(self.client, [tuple(part.box) for part in self.where.parts], self.where.layers)
+        gpu = kvshm.Gpu(self.client, [part.box for part in self.where.parts], self.where.layers)
         self.assertEqual((gpu.info()["name"], gpu.info()["is_simulated"]), ("fake device 0", 1))
 
     def test_layouts_that_cannot_be(self):

@@ -94,20 +94,20 @@ class Layout:
         self.parts: List[Part] = []
         self.layers: List[Tuple[int, int, int]] = []    # in the order in which a step needs them
         self.at: Dict[str, int] = {}                    # which of them is a name's
-        self.device = next(iter(groups[0].values())).device
+        self.device = next(tensor.device for tensors in groups for tensor in tensors.values())
         self.owner = groups
-        planes: Dict[Tuple[int, ...], List[str]] = {}
+        planes: Dict[Tuple[int, int, int], List[str]] = {}
         for group, tensors in enumerate(groups):
             for name, tensor in tensors.items():
-                box, *addresses = box_of(tensor, nr_pages, nr_tokens)
+                box, k, v = box_of(tensor, nr_pages, nr_tokens)
                 part = self.part_of(group, box)
-                plane = part, *addresses
-                if plane not in planes:
+                names = planes.setdefault((part, k, v), [])
+                if not names:           # else it shares the tensor of another layer
                     self.parts[part].tensors[name] = tensor
-                planes.setdefault(plane, []).append(name)
+                names.append(name)
         for plane, names in sorted(planes.items(), key=lambda item: layer_number(item[1][0])):
             self.at.update({name: len(self.layers) for name in names})
-            self.layers.append(plane)       # type: ignore[arg-type]
+            self.layers.append(plane)
 
     def part_of(self, group: int, box: Box) -> int:
         for i, part in enumerate(self.parts):
@@ -117,5 +117,5 @@ class Layout:
         return len(self.parts) - 1
 
     def open(self, client: Client, **options: Any) -> Gpu:
-        return Gpu(client, [tuple(part.box) for part in self.parts], self.layers, self.device.index, self.owner,
+        return Gpu(client, [part.box for part in self.parts], self.layers, self.device.index, self.owner,
                    **options)
