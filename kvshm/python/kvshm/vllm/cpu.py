@@ -39,13 +39,13 @@ class CpuWorker(WorkerHalf):
     def __init__(self, client: kvshm.Client, options: Any, groups: List[CpuGroup], may_resume: bool) -> None:
         super().__init__(client, options, groups, may_resume)
         self.loader: Optional[concurrent.futures.ThreadPoolExecutor] = None
-        self.flying: Set[concurrent.futures.Future] = set()
+        self.flying: "Set[concurrent.futures.Future[None]]" = set()
 
     def is_busy(self) -> bool:
         return bool(self.flying)
 
     # ---- load ----------------------------------------------------------------------------------------
-    def load(self, orders: Orders, is_empty_step: bool) -> None:
+    def load(self, orders: Orders, is_empty_step: bool, has_layers: bool) -> None:
         for load in orders.loads:
             if load.is_async:
                 self.flying.add(self.executor().submit(self.load_beside, load))

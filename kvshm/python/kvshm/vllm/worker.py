@@ -2,8 +2,8 @@
 """worker.py - the half in vLLM's worker: bytes between the engine's pages and the cache, whatever memory they are in
 
 A load pins what the scheduler exported, copies all of it, and unpins.  A save asks for empty blocks, has them filled in
-place and committed; the daemon's answer is looked for in later steps.  How is copied is for cpu.py to say;
-here stands what is told of it.
+place and committed; the daemon's answer is looked for in later steps.  Which way is copied is for cpu.py and gpu.py to
+say; here stands what is told of it.
 """
 import time
 from collections import Counter, deque
@@ -27,6 +27,8 @@ class Group:
 
 
 class WorkerHalf:
+    is_behind = False           # are pages read after the step that ordered their save?
+
     def __init__(self, client: kvshm.Client, options: Any, groups: List[Any], may_resume: bool) -> None:
         self.client, self.options, self.groups, self.may_resume = client, options, groups, may_resume
         self.link = Link(client, init_logger("vllm.kvshm"))
@@ -37,6 +39,7 @@ class WorkerHalf:
         self.ended: Deque[Tuple[int, bool]] = deque()
         self.waiting: Dict[int, float] = {}         # saves: when they were committed
         self.commits: "Counter[int]" = Counter()    # of each, not answered yet
+        self.layered: List[Any] = []                # loads whose layers the step waits for
         self.hint = 0
         self.is_trusted = True
 
@@ -45,11 +48,21 @@ class WorkerHalf:
         """Is something under way that a step has to look after?"""
         raise NotImplementedError
 
-    def load(self, orders: Orders, is_empty_step: bool) -> None:
+    def load(self, orders: Orders, is_empty_step: bool, has_layers: bool) -> None:
+        """@has_layers: wait_for_layer() is called as the step goes, for what is in .layered then."""
         raise NotImplementedError
 
     def save_one(self, save: Save, deadline: float) -> None:
         raise NotImplementedError
+
+    def before_step(self, taken_away: List[int]) -> None:
+        """Nothing of the step has begun that gives pages of these saves to others."""
+
+    def wait_for_layer(self, name: str) -> None:
+        """The step is about to use the layer."""
+
+    def after_step(self) -> None:
+        """All of the step has been begun, and its failures are asked for next."""
 
     # ---- load ------------------------------------------------------------------------------------------------
     def loaded_now(self, load: Load, nr: int) -> None:
@@ -79,8 +92,8 @@ class WorkerHalf:
                 self.hint = save.hint
             self.save_one(save, deadline)
 
-    def look_for_answers(self) -> None:
-        for number, _, _, dropped, error in self.client.poll():
+    def look_for_answers(self, timeout: float = 0.0) -> None:
+        for number, _, _, dropped, error in self.client.poll(timeout):
             if number not in self.waiting:
                 continue
             if dropped or error:
