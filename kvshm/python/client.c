@@ -210,6 +210,8 @@ static PyObject *client_close(PyObject *self, PyObject *unused)
 		next = p->next;
 		pin_let_go(p);
 	}
+	while (c->gpus)
+		gpu_shut(c->gpus);
 	client_settle(c);
 	Py_RETURN_NONE;
 }

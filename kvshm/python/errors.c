@@ -5,7 +5,7 @@
 
 #include "kvshm/python/ext.h"
 
-enum kind { ERROR, NO_DAEMON, STALE, FORK, LAYOUT, CHECKSUM, NR_KINDS };
+enum kind { ERROR, NO_DAEMON, STALE, FORK, LAYOUT, CHECKSUM, DEVICE, NR_KINDS };
 
 static const char *const kind_names[NR_KINDS] = {
 	[ERROR] = "kvshm.Error",
@@ -14,6 +14,7 @@ static const char *const kind_names[NR_KINDS] = {
 	[FORK] = "kvshm.ForkError",
 	[LAYOUT] = "kvshm.LayoutError",
 	[CHECKSUM] = "kvshm.ChecksumError",
+	[DEVICE] = "kvshm.DeviceError",
 };
 
 static PyObject *kinds[NR_KINDS];
@@ -41,30 +42,48 @@ static const struct text {
 	{ EINVAL, ERROR, "an argument that cannot be" },
 	{ ENOMEM, ERROR, "no memory, or no address space (ulimit -v)" },
 	{ EMFILE, ERROR, "too many open files: raise ulimit -n" },
+	{ 0, ERROR, NULL },		/* any other */
 };
 
-static const struct text *text_of(int error)
+static const struct text device_texts[] = {
+	{ ENOENT, DEVICE, "no driver: libcuda.so.1 was not found, `kvshm doctor` says where it was looked for" },
+	{ ENODEV, DEVICE, "no such device, or the thread's context is not a primary one" },
+	{ ENOSYS, DEVICE, "the driver is too old, or is none" },
+	{ EINVAL, DEVICE, "a layout, block or layer that cannot be" },
+	{ E2BIG, DEVICE, "more blocks than a job may have" },
+	{ EBUSY, DEVICE, "as many jobs are under way as may be, or the buffer for saves is full: poll, and try again" },
+	{ EOPNOTSUPP, DEVICE, "no way to copy this here" },
+	{ ECANCELED, DEVICE, "cancelled" },
+	{ ETIMEDOUT, DEVICE, "the device does not answer; what it may still touch is kept until this process ends" },
+	{ ENOTRECOVERABLE, DEVICE, "refused as if the device were lost: if it is, end this process, which keeps the memory" },
+	{ ESTALE, STALE, "these blocks are of another daemon's files than the rest: compute them, as after a miss" },
+	{ EOWNERDEAD, FORK, "the client was opened before fork(): open one in this process" },
+	{ 0, DEVICE, NULL },
+};
+
+static PyObject *raise_text(const char *what, int ret, const struct text *t)
 {
-	static const struct text other = { 0, ERROR, NULL };
-	size_t i;
+	PyObject *message, *args;
 
-	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-		if (texts[i].error == error)
-			return &texts[i];
-	return &other;
-}
-
-PyObject *error_raise(const char *what, int ret)
-{
-	const struct text *t = text_of(-ret);
-	PyObject *message = PyUnicode_FromFormat("%s: %s", what, t->text ? t->text : strerror(-ret));
-	PyObject *args = message ? Py_BuildValue("(iN)", -ret, message) : NULL;
-
+	while (t->error && t->error != -ret)
+		t++;
+	message = PyUnicode_FromFormat("%s: %s", what, t->text ? t->text : strerror(-ret));
+	args = message ? Py_BuildValue("(iN)", -ret, message) : NULL;
 	if (args) {
 		PyErr_SetObject(kinds[t->kind], args);
 		Py_DECREF(args);
 	}
 	return NULL;
+}
+
+PyObject *error_raise(const char *what, int ret)
+{
+	return raise_text(what, ret, texts);
+}
+
+PyObject *error_raise_device(const char *what, int ret)
+{
+	return raise_text(what, ret, device_texts);
 }
 
 int errors_init(PyObject *module)

@@ -8,6 +8,10 @@
  * An arrow is a reference.  A pin is released when its user says so and no block of it is viewed, so a
  * view can never read bytes that somebody else has by now.
  *
+ *   Client <- Gpu <- Job
+ *
+ * A job's pins and granted blocks belong to the library from its beginning; the Pin and Grant objects are empty then.
+ *
  * A handle of libkvshm is one thread's at a time.  The GIL gives that as long as it is held; calls that
  * copy or wait let it go, so each call takes the client's lock.  While that is held no Python code runs
  * in the same thread: nothing is allocated or freed there, or a collection could come back in here.
@@ -20,6 +24,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <kvshm/gpu.h>
 #include <kvshm/kvshm.h>
 
 #define KEYS_MAX 65536			/* of one acquire */
@@ -30,10 +35,13 @@
 int errors_init(PyObject *module);
 /* Set kvshm.Error, or one of its kinds, for @what = a method's name; @ret is -errno.  Return: NULL. */
 PyObject *error_raise(const char *what, int ret);
+/* The same for what the library or the driver says of a device. */
+PyObject *error_raise_device(const char *what, int ret);
 
 /* ---- client (client.c) ------------------------------------------------------------------------ */
 
 struct pin;
+struct gpu;
 
 struct client {
 	PyObject_HEAD
@@ -45,6 +53,7 @@ struct client {
 	struct kvshm_options opts;
 	char *strings[3];		/* what opts points to */
 	struct pin *pins;		/* all that are held */
+	struct gpu *gpus;		/* all that are not closed */
 	unsigned nr_granted;		/* blocks in the user's hands */
 	bool is_closed;
 };
@@ -156,6 +165,11 @@ void pin_let_go(struct pin *p);
 void pin_unview(struct pin *p);
 /* Where its blocks lie, looked up once.  Return: 0; -1 released, or another process. */
 int pin_resolve_once(struct pin *p);
+/* For somebody else to release: from now on nobody here does.  Return: 0; -1 not held, or viewed. */
+int pin_take(struct pin *p);
+/* He did not want it, or he has it. */
+void pin_give_back(struct pin *p);
+void pin_given(struct pin *p);
 
 /* copy.c */
 int copy_init(PyObject *module);
@@ -166,6 +180,13 @@ PyObject *block_create(struct pin *p, unsigned i);
 /* ---- grants (grant.c) ------------------------------------------------------------------------------------ */
 
 int grant_init(PyObject *module);
+/*
+ * Take the blocks out of @grants, a tuple, all of them or none; one that is named twice is refused.
+ * Return: 0; -1 with an exception.
+ */
+int grants_take(struct namespace *ns, PyObject *grants, struct kvshm_block *blocks);
+/* They were not wanted. */
+void grants_give_back(struct namespace *ns, PyObject *grants);
 PyObject *namespace_grant(PyObject *self, PyObject *args, PyObject *kw);
 PyObject *namespace_commit(PyObject *self, PyObject *args, PyObject *kw);
 
@@ -185,6 +206,36 @@ int pages_init(PyObject *module);
 
 /* runs.c */
 int runs_init(PyObject *module);
+
+/* ---- a device (gpu.c, gpu_job.c) ------------------------------------------------------------------------------ */
+
+struct job;
+
+struct gpu {
+	PyObject_HEAD
+	struct client *client;
+	struct gpu *next, **prev;	/* in the client's list until closed */
+	struct kvshm_gpu *side;		/* NULL: no daemon found yet, or closed */
+	struct kvshm_gpu_options opts;
+	struct kvshm_gpu_group groups[KVSHM_GPU_GROUPS_MAX];
+	struct kvshm_gpu_layer layers[KVSHM_GPU_LAYERS_MAX];
+	char *libcuda;			/* what opts points to */
+	PyObject *owner;		/* keeps the device's memory alive */
+	struct job *jobs;		/* all that are not ended */
+	bool is_closed;
+};
+
+int gpu_init(PyObject *module);
+/* With the client's lock.  Return: 0 with .side; 1 no daemon yet; -errno. */
+int gpu_ready(struct gpu *g);
+/* End its jobs, wait for the device, bounded by the side's timeout.  Return: as kvshm_gpu_close(). */
+int gpu_shut(struct gpu *g);
+
+int job_init(PyObject *module);
+/* The side is about to be closed: its jobs are over for Python. */
+void jobs_forget(struct gpu *g);
+PyObject *gpu_load(PyObject *self, PyObject *args, PyObject *kw);
+PyObject *gpu_save(PyObject *self, PyObject *args, PyObject *kw);
 
 /* ---- small helpers ----------------------------------------------------------------------------------------- */
 

@@ -176,8 +176,7 @@ static int grant_check(const struct namespace *ns, PyObject *obj)
 	return 0;
 }
 
-/* Take the blocks out of @grants, all of them or none; one that is named twice is refused. */
-static int grants_take(struct namespace *ns, PyObject *grants, struct kvshm_block *blocks)
+int grants_take(struct namespace *ns, PyObject *grants, struct kvshm_block *blocks)
 {
 	Py_ssize_t i, nr = PyTuple_Size(grants);
 
@@ -196,6 +195,15 @@ static int grants_take(struct namespace *ns, PyObject *grants, struct kvshm_bloc
 	while (i-- > 0)
 		((struct grant *)PyTuple_GetItem(grants, i))->is_ours = true;
 	return -1;
+}
+
+void grants_give_back(struct namespace *ns, PyObject *grants)
+{
+	Py_ssize_t i, nr = PyTuple_Size(grants);
+
+	for (i = 0; i < nr; i++)
+		((struct grant *)PyTuple_GetItem(grants, i))->is_ours = true;
+	ns->client->nr_granted += (unsigned)nr;
 }
 
 struct commit_args {

@@ -68,7 +68,7 @@ static int fill(PyObject *module)
 {
 	if (errors_init(module) < 0 || client_init(module) < 0 || namespace_init(module) < 0 ||
 	    pin_init(module) < 0 || block_init(module) < 0 || grant_init(module) < 0 || copy_init(module) < 0 ||
-	    pages_init(module) < 0 || runs_init(module) < 0)
+	    pages_init(module) < 0 || runs_init(module) < 0 || gpu_init(module) < 0 || job_init(module) < 0)
 		return -1;
 	if (PyModule_AddStringConstant(module, "__version__", KVSHM_VERSION_STRING) < 0)
 		return -1;

@@ -38,6 +38,13 @@ void pin_hold(struct pin *p)
 	c->pins = p;
 }
 
+static void pin_unlist(struct pin *p)
+{
+	*p->prev = p->next;
+	if (p->next)
+		p->next->prev = p->prev;
+}
+
 static void pin_end(struct pin *p)
 {
 	struct client *c = p->ns->client;
@@ -45,9 +52,7 @@ static void pin_end(struct pin *p)
 	if (!p->is_held || client_is_forked(c))
 		return;
 	p->is_held = false;
-	*p->prev = p->next;
-	if (p->next)
-		p->next->prev = p->prev;
+	pin_unlist(p);
 	client_lock(c);
 	kvshm_release(c->k, &p->pin);
 	client_unlock(c);
@@ -65,6 +70,33 @@ void pin_unview(struct pin *p)
 {
 	if (!--p->nr_viewed && p->is_released)
 		pin_end(p);
+}
+
+int pin_take(struct pin *p)
+{
+	if (!p->is_held || p->is_released) {
+		PyErr_SetString(PyExc_ValueError, "load: the pin is released");
+		return -1;
+	}
+	if (p->nr_viewed) {
+		PyErr_SetString(PyExc_BufferError, "load: the pin's blocks are viewed: it cannot be handed over");
+		return -1;
+	}
+	p->is_held = false;
+	return 0;
+}
+
+void pin_give_back(struct pin *p)
+{
+	p->is_held = true;
+	if (p->is_released)		/* meanwhile */
+		pin_end(p);
+}
+
+void pin_given(struct pin *p)
+{
+	p->is_released = true;
+	pin_unlist(p);
 }
 
 static void pin_dealloc(PyObject *self)

@@ -11,7 +11,7 @@ from packagelib import kvshm, need  # noqa: E402
 need("torch")
 import torch  # noqa: E402
 
-from kvshm.vllm.pieces import describe, find_pieces  # noqa: E402
+from kvshm.pieces import describe, find_pieces  # noqa: E402
 
 LAYERS, PAGES, HEADS, TOKENS, CONTENT = 3, 5, 2, 4, 8
 SHAPE = dict(zip("LBHNC", (LAYERS, PAGES, HEADS, TOKENS, CONTENT)))

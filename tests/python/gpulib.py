@@ -8,6 +8,7 @@ import struct
 import subprocess
 import tempfile
 import time
+from types import SimpleNamespace
 
 from daemonlib import ABI, BUILD, MAGIC
 
@@ -79,6 +80,98 @@ class FakeCuda:
     @staticmethod
     def read(address, length):
         return ctypes.string_at(address, length)
+
+    def stream(self):
+        handle = ctypes.c_void_p()
+        self("cuStreamCreateWithPriority", 5050, ctypes.byref(handle), ctypes.c_uint(1), ctypes.c_int(0))
+        return handle.value
+
+    def is_idle(self, stream):
+        """Has all that is on it been done?"""
+        try:
+            self("cuStreamQuery", 2000, ctypes.c_void_p(stream))
+        except RuntimeError:
+            return False
+        return True
+
+    def own(self, at, restype=None, *argtypes):
+        """A function of struct cuda_fake, gpu/cuda_fake.h, by its place there."""
+        self.lib.fake_cuda.restype = ctypes.POINTER(ctypes.c_void_p)
+        return ctypes.CFUNCTYPE(restype, *argtypes)(self.lib.fake_cuda()[at])
+
+    def script(self, text):
+        """What the fake does from now on."""
+        if self.own(0, ctypes.c_int, ctypes.c_char_p)(text.encode()):
+            raise ValueError(text)
+
+    def counters(self):
+        values = (ctypes.c_uint64 * len(COUNTERS))()
+        self.own(1, None, ctypes.c_void_p)(values)
+        return dict(zip(COUNTERS, values))
+
+
+class Tensor:
+    """Shaped like torch's: a view of device memory.  Strides count elements."""
+
+    def __init__(self, address, shape, stride, item=2, index=0):
+        self.address, self.shape, self.strides, self.item = address, tuple(shape), tuple(stride), item
+        self.device = SimpleNamespace(type="cuda", index=index)
+        self.dtype = "bfloat16"
+
+    def data_ptr(self):
+        return self.address
+
+    def stride(self):
+        return self.strides
+
+    def element_size(self):
+        return self.item
+
+
+class Pool:
+    """An engine's paged KV: @storage names the dimensions as they lie in memory, @view those of a layer's tensor."""
+
+    def __init__(self, cuda, storage, view, **sizes):
+        self.cuda, self.sizes, self.item = cuda, sizes, 2
+        strides, self.length = {}, self.item
+        for axis in reversed(storage):
+            strides[axis] = self.length // self.item
+            self.length *= sizes[axis]
+        self.strides, self.view = strides, view
+        self.address = cuda.alloc(self.length)
+        self.tensors = {f"model.layers.{i}.attn": self.layer(i) for i in range(sizes["L"])}
+
+    def layer(self, i):
+        return Tensor(self.address + i * self.strides["L"] * self.item, [self.sizes[axis] for axis in self.view],
+                      [self.strides[axis] for axis in self.view], self.item)
+
+    def fill(self, seed):
+        """Bytes that tell where they are; none is as alloc() leaves them."""
+        words = range(seed, seed + self.length // 4)
+        data = struct.pack(f"<{len(words)}I", *(word * 2654435761 & 0xFFFFFFFF for word in words))
+        ctypes.memmove(self.address, data, self.length)
+
+    def page(self, number):
+        """What one page holds, layer by layer, in the memory's order inside a layer."""
+        axes = sorted((axis for axis in self.view if axis != "B"), key=lambda axis: -self.strides[axis])
+        at = [(self.strides["B"] * number + self.strides["L"] * layer) * self.item for layer in range(self.sizes["L"])]
+        run = self.item
+        while axes and self.strides[axes[-1]] * self.item == run:
+            run *= self.sizes[axes.pop()]
+        for axis in axes:
+            at = [base + i * self.strides[axis] * self.item for base in at for i in range(self.sizes[axis])]
+        return b"".join(ctypes.string_at(self.address + base, run) for base in at)
+
+    def free(self):
+        self.cuda.free(self.address)
+
+
+# storage, view: what engines and their kernels ask for
+LAYOUTS = {
+    "HND": ("LKBHNC", "KBHNC"), "NHD": ("LKBNHC", "KBNHC"), "pages first": ("LBKNHC", "BKNHC"),
+    "LBHNC": ("LBHNC", "BHNC"), "LBNHC": ("LBNHC", "BNHC"), "BLHNC": ("BLHNC", "BHNC"), "BHLNC": ("BHLNC", "BHNC"),
+    "MLA": ("LBNC", "BNC"),
+}
 
 
 class Gpud:

@@ -167,7 +167,7 @@ class Types(unittest.TestCase):
             self.skipTest("no mypy here: make setup")
         # what needs an engine's own types is checked where the engine is installed
         files = [os.path.join(SOURCE, "kvshm", n + ".py") for n in
-                 ("__init__", "__main__", "doctor", "facts", "hints", "link", "views")]
+                 ("__init__", "__main__", "doctor", "facts", "gpu_layout", "hints", "link", "pieces", "views")]
         examples = os.path.join(ROOT, "Documentation", "examples")
         files += [os.path.join(examples, n) for n in sorted(os.listdir(examples)) if n.endswith(".py")]
         with tempfile.TemporaryDirectory() as cache:

@@ -11,14 +11,14 @@
 Finding, pinning and reading send no message and enter no kernel, also while the daemon is dead.  What
 cannot be looked up is a miss, what cannot be put is dropped and counted; only wrong use raises.
 """
-from ._kvshm import (ABI, Block, ChecksumError, Client, Completion, Error, ForkError, Grant,
+from ._kvshm import (ABI, Block, ChecksumError, Client, Completion, DeviceError, Error, ForkError, Gpu, Grant, Job,
                      LayoutError, Namespace, NoDaemonError, Pages, Pin, StaleError, __version__, acquire_group,
                      checksum, copy_pins, load_runs, save_runs)
 from .hints import hint
 from .views import numpy_view, torch_view
 
 __all__ = [
-    "ABI", "Block", "ChecksumError", "Client", "Completion", "Error", "ForkError", "Grant",
+    "ABI", "Block", "ChecksumError", "Client", "Completion", "DeviceError", "Error", "ForkError", "Gpu", "Grant", "Job",
     "LayoutError", "Namespace", "NoDaemonError", "Pages", "Pin", "StaleError", "__version__",
     "acquire_group", "checksum", "copy_pins", "hint", "load_runs", "numpy_view", "open", "save_runs",
     "torch_view",

@@ -4,6 +4,7 @@
 Written for vLLM 0.32.  What vLLM calls in each step and layer does nothing unless there is something to
 do.  Where the cache cannot serve an engine, that is said once and the engine goes on without it.
 """
+import functools
 import os
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
@@ -14,12 +15,15 @@ from vllm.logger import init_logger
 from vllm.platforms import current_platform
 from vllm.v1.metrics.cache_hit_source import CacheHitSource
 
+from ..gpu_layout import Layout
+from ..pieces import find_pieces
 from . import groups
+from .cpu import CpuGroup, CpuWorker
 from .events import Events
+from .gpu import BOUNCE_LEN, MAX_JOBS, GpuWorker, current_stream
 from .identity import space_of
 from .options import Options
 from .orders import Orders, Report, Space, Spaces
-from .pieces import find_pieces
 from .scheduler import SchedulerHalf
 from .worker import Group, WorkerHalf
 
@@ -49,6 +53,13 @@ def warn_at_start(vllm_config: Any) -> None:
                        "saves; set PYTHONHASHSEED, or use sha256_cbor", kind)
 
 
+def is_layered(vllm_config: Any, forward_context: Any) -> bool:
+    """Are the layers' hooks called before the step's results are asked for?  A graph of the whole step has none, and
+    the layers of a draft model come later."""
+    return (forward_context.attn_metadata is not None and forward_context.cudagraph_runtime_mode.name != "FULL"
+            and vllm_config.speculative_config is None)
+
+
 class KvshmConnector(KVConnectorBase_V1, SupportsHMA):
     _cache_hit_source = CacheHitSource.HOST
 
@@ -57,6 +68,8 @@ class KvshmConnector(KVConnectorBase_V1, SupportsHMA):
         self.options = Options.parse(self._kv_transfer_config.kv_connector_extra_config)
         self.scheduler: Optional[SchedulerHalf] = None
         self.worker: Optional[WorkerHalf] = None
+        self.layered: Sequence[Any] = ()    # the worker's: asked for at each layer
+        self.made: List[Space] = []
         self.spaces: Optional[Spaces] = None
         reason = why_not(vllm_config, kv_cache_config)
         if role == KVConnectorRole.SCHEDULER:
@@ -98,43 +111,66 @@ class KvshmConnector(KVConnectorBase_V1, SupportsHMA):
         if not self.is_served:
             return
         device = next(iter(kv_caches.values())).device
-        if device.type != "cpu":
-            logger.warning("kvshm: no path to the memory of %s yet; the engine goes on without", device)
+        make = {"cpu": self.make_cpu_worker, "cuda": self.make_gpu_worker}.get(device.type)
+        if make is None:
+            logger.warning("kvshm: no path to the memory of %s; the engine goes on without", device)
             return
-        rank = self._vllm_config.parallel_config.rank
-        client = self.open_client(f"vllm worker {rank}")
-        if client:
-            self.make_worker(client, kv_caches)
-
-    def make_worker(self, client: kvshm.Client, kv_caches: Dict[str, Any]) -> None:
+        client = self.open_client(f"vllm worker {self._vllm_config.parallel_config.rank}")
+        if not client:
+            return
         try:
-            made = [self.make_group(client, index, {name: kv_caches[name] for name in group.layer_names})
-                    for index, group in enumerate(self._kv_cache_config.kv_cache_groups) if group.layer_names]
+            self.use_worker(make(client, [{name: kv_caches[name] for name in group.layer_names}
+                                          for group in self._kv_cache_config.kv_cache_groups]))
         except (kvshm.Error, KeyError, ValueError) as error:
             logger.warning("kvshm: %s; the engine goes on without", error)
-            return
-        self.spaces = Spaces(tuple(space for space, _ in made))
-        self.worker = WorkerHalf(client, self.options, [group for _, group in made],
-                                 groups.may_resume(self._kv_cache_config))
-        self.worker.link.look()
+            client.close()
 
-    def make_group(self, client: kvshm.Client, index: int, kv_caches: Dict[str, Any]) -> Tuple[Space, Group]:
-        nr_pages = self._kv_cache_config.num_blocks
-        pages = kvshm.Pages(find_pieces(kv_caches, nr_pages), nr_pages, kv_caches)
-        space = space_of(self._vllm_config, self._kv_cache_config, index, kv_caches, pages.page_len,
-                         self.options.model_id)
+    def use_worker(self, worker: WorkerHalf) -> None:
+        self.spaces = Spaces(tuple(self.made), worker.is_behind)
+        self.layered = worker.layered
+        self.worker = worker
+        worker.link.look()
+
+    def make_cpu_worker(self, client: kvshm.Client, tensors: List[Dict[str, Any]]) -> WorkerHalf:
+        nr_pages, made = self._kv_cache_config.num_blocks, []
+        for index, kv_caches in enumerate(tensors):
+            if kv_caches:
+                pages = kvshm.Pages(find_pieces(kv_caches, nr_pages), nr_pages, kv_caches)
+                made.append(CpuGroup(index, *self.attach(client, index, kv_caches, pages.page_len), pages))
+        return CpuWorker(client, self.options, made, groups.may_resume(self._kv_cache_config))
+
+    def make_gpu_worker(self, client: kvshm.Client, tensors: List[Dict[str, Any]]) -> WorkerHalf:
+        layout = Layout(tensors, self._kv_cache_config.num_blocks, self._vllm_config.cache_config.block_size)
+        blocks = -(-self._vllm_config.model_config.max_model_len // self._vllm_config.cache_config.block_size)
+        gpu = layout.open(client, max_jobs=MAX_JOBS, max_blocks=blocks * len(layout.parts), bounce_len=BOUNCE_LEN)
+        made = [Group(part.group, *self.attach(client, part.group, part.tensors, gpu.block_len(i), part.box.order()))
+                for i, part in enumerate(layout.parts)]
+        return GpuWorker(client, self.options, made, groups.may_resume(self._kv_cache_config), layout, gpu,
+                         functools.partial(current_stream, layout.device))
+
+    def attach(self, client: kvshm.Client, index: int, kv_caches: Dict[str, Any], block_len: int,
+               order: Sequence[int] = ()) -> Tuple[kvshm.Namespace, bytes]:
+        space = space_of(self._vllm_config, self._kv_cache_config, index, kv_caches, block_len, self.options.model_id,
+                         order)
         ns = client.attach_ns(space.fingerprint, space.layout, space.block_len, space.block_tokens, space.label)
-        return space, Group(index, ns, space.fingerprint, pages)
+        self.made.append(space)
+        return ns, space.fingerprint
 
     def get_handshake_metadata(self) -> Optional[Spaces]:
         return self.spaces
 
     def start_load_kv(self, forward_context: Any, **kwargs: Any) -> None:
-        if self.worker and (self._connector_metadata.loads or self.worker.flying):
-            self.worker.load(self._connector_metadata, forward_context.attn_metadata is None)
+        if self.worker and (self._connector_metadata.loads or self.worker.is_busy()):
+            is_empty_step = forward_context.attn_metadata is None and not kwargs
+            self.worker.load(self._connector_metadata, is_empty_step, is_layered(self._vllm_config, forward_context))
+
+    def handle_preemptions(self, kv_connector_metadata: Orders) -> None:
+        if self.worker and kv_connector_metadata.taken_away:
+            self.worker.before_step(kv_connector_metadata.taken_away)
 
     def wait_for_layer_load(self, layer_name: str) -> None:
-        """Loads of this step are done before it begins."""
+        if self.layered:
+            self.worker.wait_for_layer(layer_name)
 
     def save_kv_layer(self, layer_name: str, kv_layer: Any, attn_metadata: Any, **kwargs: Any) -> None:
         """Blocks are saved whole, at the end of the step."""
@@ -144,7 +180,10 @@ class KvshmConnector(KVConnectorBase_V1, SupportsHMA):
             self.worker.save(self._connector_metadata)
 
     def get_finished(self, finished_req_ids: Set[str]) -> Tuple[Optional[Set[str]], Optional[Set[str]]]:
-        return None, (self.worker.take_finished() or None) if self.worker else None
+        if not self.worker:
+            return None, None
+        self.worker.after_step()
+        return None, self.worker.take_finished() or None
 
     def get_transfer_results(self, finished_req_ids: Set[str]) -> KVConnectorTransferResults:
         results = super().get_transfer_results(finished_req_ids)
@@ -164,7 +203,7 @@ class KvshmConnector(KVConnectorBase_V1, SupportsHMA):
         if not self.scheduler or len(workers) < self._vllm_config.parallel_config.world_size:
             return                      # a worker is without: so are all
         try:
-            self.scheduler.attach(workers)
+            self.scheduler.attach(workers, any(told.is_behind for told in metadata.values()))
         except kvshm.Error as error:
             logger.warning("kvshm: %s; the engine goes on without", error)
 
@@ -187,8 +226,10 @@ class KvshmConnector(KVConnectorBase_V1, SupportsHMA):
             return NO_ORDERS
         orders = Orders(self.scheduler.take_loads())
         try:
+            orders.taken_away = self.scheduler.taken_away(scheduler_output, orders.loads)
             orders.saves = self.scheduler.saves(scheduler_output)
         except Exception as error:
+            orders.taken_away = list(self.scheduler.open)   # any may be
             self.go_without(error)
         return orders
 
@@ -204,6 +245,9 @@ class KvshmConnector(KVConnectorBase_V1, SupportsHMA):
     def go_without(self, error: Exception) -> None:
         logger.warning("kvshm: %s; the engine goes on without", error, exc_info=not isinstance(error, kvshm.Error))
         self.scheduler.spaces = []
+
+    def has_pending_push_work(self) -> bool:
+        return self.scheduler is not None and self.scheduler.is_waiting()
 
     def on_new_request(self, request: Any) -> None:
         if self.scheduler:

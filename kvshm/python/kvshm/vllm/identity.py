@@ -6,11 +6,11 @@ block holds stands here.  A fact too many costs a miss, one too few gives wrong 
 """
 import os
 import platform
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 from ..facts import digest, files_digest
+from ..pieces import describe
 from .orders import Space
-from .pieces import describe
 
 
 def model_facts(model: Any) -> Any:
@@ -44,13 +44,15 @@ def isa(vllm_config: Any, head_size: Optional[int]) -> Any:
                          vllm_config.cache_config.cache_dtype)
 
 
-def layout_facts(vllm_config: Any, kv_cache_config: Any, group: int, kv_caches: Dict[str, Any]) -> Dict[str, Any]:
+def layout_facts(vllm_config: Any, kv_cache_config: Any, group: int, kv_caches: Dict[str, Any],
+                 order: Sequence[int]) -> Dict[str, Any]:
     import vllm
 
     device = next(iter(kv_caches.values())).device.type
     spec = kv_cache_config.kv_cache_groups[group].kv_cache_spec
     return {
         "tensors": describe(kv_caches, kv_cache_config.num_blocks),
+        "order": list(order),
         "spec": type(spec).__name__,
         "device": device,
         "isa": isa(vllm_config, getattr(spec, "head_size", None)) if device == "cpu" else None,
@@ -65,12 +67,12 @@ def rank_facts(parallel: Any) -> List[int]:
 
 
 def space_of(vllm_config: Any, kv_cache_config: Any, group: int, kv_caches: Dict[str, Any], block_len: int,
-             model_id: Optional[str]) -> Space:
-    """The namespace of a KV cache group, whose layers' tensors these are, in this worker."""
+             model_id: Optional[str], order: Sequence[int] = ()) -> Space:
+    """The namespace of a KV cache group, whose layers' tensors these are, in this worker; @order: Box.order()."""
     model, cache = vllm_config.model_config, vllm_config.cache_config
     speculative = getattr(vllm_config, "speculative_config", None)
     draft = getattr(speculative, "draft_model_config", None)
-    layout = digest(layout_facts(vllm_config, kv_cache_config, group, kv_caches))
+    layout = digest(layout_facts(vllm_config, kv_cache_config, group, kv_caches, order))
     facts = {
         "kind": "kvshm-vllm/1",
         "layout": layout.hex(),

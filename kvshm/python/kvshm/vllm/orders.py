@@ -25,6 +25,7 @@ class Spaces(KVConnectorHandshakeMetadata):
     """Of one worker."""
 
     spaces: Tuple[Space, ...]
+    is_behind: bool                     # its saves read pages after the step that ordered them
 
 
 @dataclass
@@ -52,6 +53,7 @@ class Orders(KVConnectorMetadata):
 
     loads: List[Load] = field(default_factory=list)
     saves: List[Save] = field(default_factory=list)
+    taken_away: List[int] = field(default_factory=list)     # open saves, pages of which the step gives to others
 
 
 @dataclass

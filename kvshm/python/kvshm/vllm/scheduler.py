@@ -56,13 +56,14 @@ class State:
 class Order:
     """One that not all workers have answered yet."""
 
-    __slots__ = ("state", "pins", "first", "end", "to_take", "to_do", "is_failed")
+    __slots__ = ("state", "pins", "first", "end", "to_take", "to_do", "is_failed", "pages")
 
     def __init__(self, state: State, pins: List[kvshm.Pin], workers: int, first: int = 0, end: int = 0) -> None:
         self.state, self.pins = state, pins
         self.first, self.end = first, end   # of a save: its blocks
         self.to_take, self.to_do = workers, workers if end else 0
         self.is_failed = False
+        self.pages: Set[int] = set()        # that workers may still read
 
 
 class SchedulerHalf:
@@ -72,6 +73,7 @@ class SchedulerHalf:
         self.spaces: List[Tuple[Space, kvshm.Namespace]] = []
         self.workers = 0
         self.block_len = 0                  # of all workers together
+        self.is_behind = False              # do workers read pages after the step?
         self.may_load = self.may_save = True
         self.states: Dict[str, State] = {}
         self.loads: List[Load] = []         # of the step that is being made
@@ -82,8 +84,9 @@ class SchedulerHalf:
         self.hint = 0
         self.next_look = 0.0
 
-    def attach(self, workers: List[Iterable[Space]]) -> None:
+    def attach(self, workers: Sequence[Iterable[Space]], is_behind: bool) -> None:
         """The workers have told what they keep."""
+        self.is_behind = is_behind
         self.spaces = [(space, self.client.attach_ns(space.fingerprint, space.layout, space.block_len,
                                                      space.block_tokens, space.label))
                        for spaces in workers for space in spaces]
@@ -199,9 +202,29 @@ class SchedulerHalf:
         if first >= full:
             return None
         number = next(self.numbers)
-        self.open[number] = Order(state, pins, self.workers, first, full)
-        return Save(number, [until_gone(group[first:full]) for group in pages], b"".join(keys[first:full]),
-                    keys[first - 1] if first else None, state.hint)
+        order = self.open[number] = Order(state, pins, self.workers, first, full)
+        read = [until_gone(group[first:full]) for group in pages]
+        if self.is_behind:
+            order.pages.update(*read)
+        return Save(number, read, b"".join(keys[first:full]), keys[first - 1] if first else None, state.hint)
+
+    def taken_away(self, output: Any, loads: List[Load]) -> List[int]:
+        """Saves that may still read pages which the step gives to others."""
+        if not (self.is_behind and self.open):
+            return []
+        reading = [(number, order.pages) for number, order in self.open.items() if order.pages]
+        given: Set[int] = set()
+        for new in output.scheduled_new_reqs:
+            given.update(*new.block_ids)
+        for pages in output.scheduled_cached_reqs.new_block_ids:
+            given.update(*(pages or ()))
+        for load in loads:
+            given.update(*load.pages)
+        return [number for number, pages in reading if not pages.isdisjoint(given)]
+
+    def is_waiting(self) -> bool:
+        """For workers that end what they do in a later step, so that there had better be one."""
+        return self.is_behind and bool(self.open)
 
     # ---- reports -------------------------------------------------------------------------------------
     def settle(self, report: Report) -> None:
@@ -230,7 +253,7 @@ class SchedulerHalf:
     def taken(self, number: int, order: Order) -> None:
         for pin in order.pins:
             pin.release()
-        order.pins = []
+        order.pins, order.pages = [], set()
         self.unsure.pop(number, None)
         if not order.end:
             del self.open[number]

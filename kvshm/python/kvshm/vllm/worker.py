@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""worker.py - the half in vLLM's worker: bytes between the engine's pages and the cache
+"""worker.py - the half in vLLM's worker: bytes between the engine's pages and the cache, whatever memory they are in
 
-A load pins what the scheduler exported, copies all of it in one call without the GIL, and unpins.  A save
-asks for empty blocks, fills them in place and commits; the daemon's answer is looked for in later steps.
-Both read and write CPU memory within the step: the engine's next step may give the pages to others.
+A load pins what the scheduler exported, copies all of it, and unpins.  A save asks for empty blocks, has them filled in
+place and committed; the daemon's answer is looked for in later steps.  Which way is copied is for cpu.py and gpu.py to
+say; here stands what is told of it.
 """
-import concurrent.futures
-import errno
 import time
 from collections import Counter, deque
 from typing import Any, Deque, Dict, List, Optional, Set, Tuple
@@ -15,90 +13,67 @@ import kvshm
 from vllm.logger import init_logger
 
 from ..link import Link
-from .keys import KEY_LEN
 from .orders import Load, Orders, Report, Save
 
-STAGED_BLOCKS = 16              # of one put of a client that is not trusted
-EMPTY_STEP_S = 0.005            # how long a step with nothing to compute waits for loads
+EMPTY_STEP_S = 0.005            # how long a step with nothing to compute waits for what is under way
 ANSWER_S = 5.0                  # a commit without an answer for so long went down with its daemon
 
 
 class Group:
-    """A KV cache group's namespace, and where its pages lie."""
+    """Layers with a namespace of their own: a KV cache group, or those of one that are alike."""
 
-    def __init__(self, index: int, space: kvshm.Namespace, name: bytes, pages: kvshm.Pages) -> None:
-        self.index, self.space, self.name, self.pages = index, space, name, pages
-
-    def load(self, pages: List[int], export: Optional[bytes]) -> int:
-        """Return: how many of the pages, from the first on, hold what they should."""
-        if not pages or not export:
-            return 0
-        with self.space.import_pin(export) as pin:
-            blocks = list(pin)[:len(pages)]
-            self.pages.load(pages[:len(blocks)], blocks)
-            return len(blocks)
+    def __init__(self, index: int, space: kvshm.Namespace, name: bytes) -> None:
+        self.index, self.space, self.name = index, space, name
 
 
 class WorkerHalf:
-    def __init__(self, client: kvshm.Client, options: Any, groups: List[Group], may_resume: bool) -> None:
+    is_behind = False           # are pages read after the step that ordered their save?
+
+    def __init__(self, client: kvshm.Client, options: Any, groups: List[Any], may_resume: bool) -> None:
         self.client, self.options, self.groups, self.may_resume = client, options, groups, may_resume
         self.link = Link(client, init_logger("vllm.kvshm"))
         self.report = Report()
         self.finished: Deque[str] = deque()         # requests whose load has ended, well or not
         self.errors: Deque[List[int]] = deque()     # pages that were not loaded
         self.failed: Deque[str] = deque()           # of those whose load has ended: to be computed from the start
-        self.loader: Optional[concurrent.futures.ThreadPoolExecutor] = None
-        self.flying: Set[concurrent.futures.Future] = set()
         self.ended: Deque[Tuple[int, bool]] = deque()
         self.waiting: Dict[int, float] = {}         # saves: when they were committed
         self.commits: "Counter[int]" = Counter()    # of each, not answered yet
+        self.layered: List[Any] = []                # loads whose layers the step waits for
         self.hint = 0
         self.is_trusted = True
 
-    # ---- load ----------------------------------------------------------------------------------------
-    def load(self, orders: Orders, is_empty_step: bool) -> None:
-        for load in orders.loads:
-            if load.is_async:
-                self.flying.add(self.executor().submit(self.load_beside, load))
-            else:
-                self.load_now(load)
-        if self.flying:
-            self.look_after_flying(is_empty_step)
+    # ---- what a way of copying does ------------------------------------------------------------------------
+    def is_busy(self) -> bool:
+        """Is something under way that a step has to look after?"""
+        raise NotImplementedError
 
-    def executor(self) -> concurrent.futures.ThreadPoolExecutor:
-        if not self.loader:
-            self.loader = concurrent.futures.ThreadPoolExecutor(1, "kvshm-load")
-        return self.loader
+    def load(self, orders: Orders, is_empty_step: bool, has_layers: bool) -> None:
+        """@has_layers: wait_for_layer() is called as the step goes, for what is in .layered then."""
+        raise NotImplementedError
 
-    def look_after_flying(self, is_empty_step: bool) -> None:
-        # The engine spins through empty steps, and would keep the GIL from the thread that loads.
-        done, self.flying = concurrent.futures.wait(self.flying, EMPTY_STEP_S if is_empty_step else 0,
-                                                    concurrent.futures.FIRST_COMPLETED)
-        for future in done:
-            future.result()
+    def save_one(self, save: Save, deadline: float) -> None:
+        raise NotImplementedError
 
-    def copy_in(self, load: Load) -> int:
-        """Return: how many of its blocks, from the first on, have come in all groups."""
-        nr = load.nr
-        try:
-            for group in self.groups:
-                pages = load.pages[group.index]
-                nr = min(nr, load.nr - len(pages) + group.load(pages, load.exports.get(group.name)))
-        except Exception as error:      # a cache does not end its engine: the pages are reported
-            self.link.failed("a load failed", error)
-            return 0
-        return nr
+    def before_step(self, taken_away: List[int]) -> None:
+        """Nothing of the step has begun that gives pages of these saves to others."""
 
-    def load_now(self, load: Load) -> None:
-        nr = self.copy_in(load)
+    def wait_for_layer(self, name: str) -> None:
+        """The step is about to use the layer."""
+
+    def after_step(self) -> None:
+        """All of the step has been begun, and its failures are asked for next."""
+
+    # ---- load ------------------------------------------------------------------------------------------------
+    def loaded_now(self, load: Load, nr: int) -> None:
+        """@nr: how many of its blocks, from the first on, have come in all groups."""
         self.report.taken[load.number] += 1
         if nr < load.nr:
             self.report.failed.add(load.number)
             self.errors.append(load.pages[0][nr:])
 
-    def load_beside(self, load: Load) -> None:
-        """In the loader's thread.  What is done last: it is asked for first."""
-        nr = self.copy_in(load)
+    def loaded_beside(self, load: Load, nr: int) -> None:
+        """From any thread.  What is done last: it is asked for first."""
         if nr < load.nr and self.may_resume:
             self.errors.append(load.pages[0][nr:])
         elif nr < load.nr:
@@ -106,7 +81,7 @@ class WorkerHalf:
         self.ended.append((load.number, nr == load.nr))
         self.finished.append(load.request)
 
-    # ---- save ----------------------------------------------------------------------------------------
+    # ---- save ------------------------------------------------------------------------------------------------
     def save(self, orders: Orders) -> None:
         if orders.saves:
             self.link.look()
@@ -115,65 +90,10 @@ class WorkerHalf:
             if save.hint != self.hint:
                 self.client.set_hint(save.hint)
                 self.hint = save.hint
-            self.report.taken[save.number] += 1
-            is_whole = True
-            for group in self.groups:
-                try:
-                    is_whole &= self.copy_out(group, save, deadline)
-                except Exception as error:  # as for loads
-                    self.link.failed("a save failed", error)
-                    is_whole = False
-            if not is_whole:
-                self.report.failed.add(save.number)
-            if not self.commits[save.number]:
-                self.end_save(save.number)
+            self.save_one(save, deadline)
 
-    def copy_out(self, group: Group, save: Save, deadline: float) -> bool:
-        """Return: all pages of the group are on their way."""
-        nr, parent, pages = 0, save.parent, save.pages[group.index]
-        while nr < len(pages):
-            sent = self.send(group, save.number, pages[nr:], save.keys[nr * KEY_LEN:], parent,
-                             max(0.0, deadline - time.monotonic()))
-            if not sent:
-                return False
-            nr += sent
-            parent = save.keys[(nr - 1) * KEY_LEN:nr * KEY_LEN]
-            self.waiting[save.number] = time.monotonic()
-            self.commits[save.number] += 1
-        return True
-
-    def send(self, group: Group, number: int, pages: List[int], keys: bytes, parent: Optional[bytes],
-             timeout: float) -> int:
-        """Commit the first of them.  Return: how many."""
-        if self.is_trusted:
-            try:
-                return self.send_in_place(group, number, pages, keys, parent, timeout)
-            except kvshm.Error as error:
-                if error.errno != errno.EPERM:
-                    raise
-                self.is_trusted = False
-        return self.send_staged(group, number, pages, keys, parent, timeout)
-
-    @staticmethod
-    def send_in_place(group: Group, number: int, pages: List[int], keys: bytes, parent: Optional[bytes],
-                      timeout: float) -> int:
-        grants = group.space.grant(len(pages), timeout)
-        nr = len(grants)
-        if not nr:
-            return 0
-        group.pages.save(pages[:nr], grants)
-        return nr if group.space.commit(keys[:nr * KEY_LEN], grants, parent, tag=number) else 0
-
-    @staticmethod
-    def send_staged(group: Group, number: int, pages: List[int], keys: bytes, parent: Optional[bytes],
-                    timeout: float) -> int:
-        nr = min(len(pages), STAGED_BLOCKS)
-        bytes_ = bytearray(nr * group.pages.page_len)
-        group.pages.save(pages[:nr], bytes_)
-        return nr if group.space.put(keys[:nr * KEY_LEN], bytes_, parent, tag=number, timeout=timeout) else 0
-
-    def look_for_answers(self) -> None:
-        for number, _, _, dropped, error in self.client.poll():
+    def look_for_answers(self, timeout: float = 0.0) -> None:
+        for number, _, _, dropped, error in self.client.poll(timeout):
             if number not in self.waiting:
                 continue
             if dropped or error:
@@ -215,6 +135,4 @@ class WorkerHalf:
         return report
 
     def shutdown(self) -> None:
-        if self.loader:
-            self.loader.shutdown(wait=True)
         self.client.close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""pieces.py - where the bytes of a page lie in the tensors that vLLM registers
+"""pieces.py - where the bytes of a page lie in an engine's tensors: torch's, or shaped like torch's
 
 A layout can be wished for and need not be granted, so nothing is assumed: shapes and strides say it.
 """
@@ -48,7 +48,7 @@ def merge(pieces: List[Piece]) -> List[Piece]:
 
 def distinct(kv_caches: Dict[str, Any]) -> Dict[str, Any]:
     """Without the layers that share the tensor of another."""
-    seen = {}
+    seen: Dict[Any, Tuple[str, Any]] = {}
     for name, tensor in kv_caches.items():
         seen.setdefault((tensor.data_ptr(), tuple(tensor.shape), tensor.stride()), (name, tensor))
     return dict(seen.values())
@@ -65,6 +65,6 @@ def describe(kv_caches: Dict[str, Any], nr_pages: int) -> List[Any]:
         axis = page_axis(tensor, nr_pages)
         shape = [size for i, size in enumerate(tensor.shape) if i != axis]
         strides = [stride for i, stride in enumerate(tensor.stride()) if i != axis]
-        order = sorted(range(len(shape)), key=lambda i, s=strides: (-s[i], i))
+        order = [i for _, i in sorted((-stride, i) for i, stride in enumerate(strides))]
         facts.append([name, str(tensor.dtype), shape, order])
     return facts
