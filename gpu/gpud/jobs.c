@@ -114,7 +114,10 @@ static int copy_one_by_one(struct gpud *g, struct gpu_stream *s, uint32_t nr)
 	return ret;
 }
 
-/* Return: 0 with the event behind it all; -errno: some of it may be on the stream, with the event behind. */
+/*
+ * Return: 0 with the event behind it all; -ENOTRECOVERABLE some of it is on the stream for good; else -errno: some of it
+ * may be there, with the event behind.
+ */
 static int submit(struct gpud *g, struct gpud_job *j, const struct gpumsg_job *m)
 {
 	struct gpu_stream *s = &j->client->stream;
@@ -129,7 +132,8 @@ static int submit(struct gpud *g, struct gpud_job *j, const struct gpumsg_job *m
 	if (ret == -EOPNOTSUPP)
 		ret = copy_one_by_one(g, s, m->nr);
 	err = gpu_event_record(&j->landed, s);
-	return ret ? ret : err;
+	/* without the mark nobody learns when it has landed */
+	return err ? -ENOTRECOVERABLE : ret;
 }
 
 static struct gpud_job *free_job(struct gpud *g)

@@ -469,6 +469,13 @@ class Ecc(Failures):
         self.fails(EIO, 70)
 
 
+class Unmarked(Failures):
+    script = "fail=cuEventRecord:1:2"
+
+    def test_copies_that_nobody_would_see_land_end_the_worker(self):
+        self.fails(EIO, 70)
+
+
 class Refusal(Base):
     script = "missing=cuMemcpyBatchAsync;fail=cuMemcpyHtoDAsync:3:2"
 
