@@ -13,6 +13,7 @@
  *
  *   kvshm-gpud                              daemon, at a socket that only its own user may use
  *   LINK {abi, own slot}             ->     in whose name blocks are granted that copies out fill
+ *                                    <-     LINK {abi, slot}: that one, 0: in nobody's
  *                                    <-     JOB {number, records}
  *   DONE {number, result, flags}     ->     all of it has landed, or nothing of it is under way any more; or HELD: what
  *                                           is under way may land until kvshm-gpud's process is gone

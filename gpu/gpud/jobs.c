@@ -21,7 +21,25 @@
 #include "kvshm/base/log.h"
 
 #define CONNECT_MS 1000
+#define LINK_NS 5000000000ull
 #define EXTENTS_NS 2000000000ull
+
+/* The daemon knows us: who is let in by us from now on may send it entries. */
+static int hear_link(struct gpud *g)
+{
+	int ret = sock_wait(g->link_fd, clock_ns() + LINK_NS);
+
+	if (ret <= 0)
+		return ret ? ret : -ETIMEDOUT;
+	ret = sock_recv_long(g->link_fd, &g->msg, sizeof(g->msg), NULL, 0, NULL);
+	if (ret <= 0)
+		return ret ? ret : -ECONNRESET;
+	if (gpumsg_check(&g->msg, (size_t)ret) != GPUMSG_LINK)
+		return -EBADMSG;
+	if (!g->msg.link.slot)
+		log_warn("the daemon lets us not write to the arena: no copies out of buffers");
+	return 0;
+}
 
 int jobs_link(struct gpud *g)
 {
@@ -37,6 +55,8 @@ int jobs_link(struct gpud *g)
 	m.link.abi = KVSHM_ABI;
 	m.link.slot = g->attach.is_trusted ? g->attach.slot : 0;
 	ret = sock_send(g->link_fd, &m, len, NULL, 0);
+	if (!ret)
+		ret = hear_link(g);
 	if (!ret && epoll_ctl(g->epoll_fd, EPOLL_CTL_ADD, g->link_fd, &ev) < 0)
 		ret = -errno;
 	return ret;

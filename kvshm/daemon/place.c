@@ -7,6 +7,12 @@
 #include "kvshm/daemon/daemon.h"
 #include "kvshm/daemon/writer.h"
 
+bool place_rec_ok(const struct kvshm_commit_rec *rec)
+{
+	return rec->length > 0 && rec->length <= KVSHM_BLOCK_MAX && !rec->flags && !rec->block.id &&
+	       !rec->block.generation && !rec->resv[0] && !rec->resv[1];
+}
+
 int place_records(struct writer *w, uint32_t owner, uint16_t ns, struct kvshm_commit_rec *rec, uint32_t nr,
 		  uint64_t stamp_ns)
 {

@@ -3,6 +3,7 @@
 #ifndef KVSHM_DAEMON_PLACE_H
 #define KVSHM_DAEMON_PLACE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <kvshm/abi.h>
@@ -10,6 +11,9 @@
 struct writer;
 
 #define PLACE_MAX 256u /* records at once */
+
+/* A record without a block, of a length that may be, zero where nothing belongs. */
+bool place_rec_ok(const struct kvshm_commit_rec *rec);
 
 /**
  * place_records() - grant a block to each of some records, neighbours where possible

@@ -26,12 +26,6 @@ static bool is_loose(const struct put *p)
 	return p->flags & KVSHM_SQE_F_LOOSE;
 }
 
-static bool rec_ok(const struct kvshm_commit_rec *rec)
-{
-	return rec->length > 0 && rec->length <= KVSHM_BLOCK_MAX && rec->flags == 0 &&
-	       rec->block.id == 0 && rec->block.generation == 0;
-}
-
 int put_begin(struct writer *w, struct session *s, const struct kvshm_sqe *sqe,
 	      const struct kvshm_commit_rec *rec)
 {
@@ -39,7 +33,7 @@ int put_begin(struct writer *w, struct session *s, const struct kvshm_sqe *sqe,
 	struct put *p;
 
 	for (uint32_t i = 0; i < sqe->nr; i++)
-		if (!rec_ok(&rec[i]))
+		if (!place_rec_ok(&rec[i]))
 			return -EINVAL;
 	p = aligned_alloc(64, round_up(sizeof(*p) + sqe->nr * sizeof(*rec), 64u));
 	if (!p)
