@@ -16,7 +16,9 @@ struct put {
 	uint32_t ns;
 	uint16_t wire;
 	const struct kvshm_key *parent, *keys;
-	const void *const *src;
+	const void *const *src;		/* kvshm_put() */
+	const struct kvshm_service_piece *pieces;	/* kvshm_service_save(): of all blocks */
+	unsigned nr_pieces;
 	const uint32_t *lengths;
 	unsigned nr, done;
 	unsigned flags;
