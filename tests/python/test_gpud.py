@@ -35,8 +35,8 @@ NOTCONN, NOENT, EINVAL, ERANGE, STALE, EXIST, ADDRINUSE, TIMEDOUT, EIO, RESET = 
 class Client(Session):
     """Puts blocks in place and asks for copies of them."""
 
-    def __init__(self, daemon):
-        super().__init__(daemon)
+    def __init__(self, daemon, flags=0):
+        super().__init__(daemon, flags)
         self.ns = self.attach_ns(b"gpud", BLOCK)
         assert self.ns >= 0, self.ns
         self.directory = mmap.mmap(self.fds[0], os.fstat(self.fds[0]).st_size, prot=mmap.PROT_READ)
