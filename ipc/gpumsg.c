@@ -64,7 +64,7 @@ static int check_fields(const union gpumsg *m)
 	case GPUMSG_DETACHED:
 		return m->buffer.resv || m->buffer.error > 0 ? -EBADMSG : 0;
 	case GPUMSG_DONE:
-		return m->done.resv ? -EBADMSG : 0;
+		return m->done.flags & ~GPUMSG_DONE_F_KNOWN ? -EBADMSG : 0;
 	default:
 		return 0;
 	}

@@ -7,14 +7,16 @@
  *                                    <-     WELCOME {life, pid, device}
  *   REGISTER {address, pieces} + fds ->     opened once, however many buffers lie in an allocation
  *                                    <-     BUFFER {address, token} or {address, error}
- *   ... STAGE_IN entries with the token go through the queue pair of the daemon ...
+ *   ... STAGE_IN and STAGE_OUT entries with the token go through the queue pair of the daemon ...
  *   DETACH {address}                 ->     no new copies; those under way land; closed
  *                                    <-     DETACHED {address}: only now may the client free the memory
  *
  *   kvshm-gpud                              daemon, at a socket that only its own user may use
- *   LINK {abi, pid}                  ->
+ *   LINK {abi, own slot}             ->     in whose name blocks are granted that copies out fill
+ *                                    <-     LINK {abi, slot}: that one, 0: in nobody's
  *                                    <-     JOB {number, records}
- *   DONE {number, result}            ->     all of it has landed, or nothing of it is under way any more
+ *   DONE {number, result, flags}     ->     all of it has landed, or nothing of it is under way any more; or HELD: what
+ *                                           is under way may land until kvshm-gpud's process is gone
  *
  * Descriptors go to kvshm-gpud only: the daemon takes none from anybody.  A token is random and tells that
  * who names it registered the buffer, or was told by who did.
@@ -85,7 +87,7 @@ struct gpumsg_buffer {			/* BUFFER, DETACH, DETACHED */
 struct gpumsg_link {
 	struct kvshm_msg_hdr hdr;
 	uint32_t abi;
-	int32_t pid;
+	uint32_t slot;			/* of its session, 0: it may not write to the arena */
 };
 
 struct gpumsg_job {
@@ -96,11 +98,14 @@ struct gpumsg_job {
 	struct kvshm_stage_rec rec[KVSHM_STAGE_MAX];	/* nr of them are sent */
 };
 
+#define GPUMSG_DONE_F_HELD 0x1u		/* with an error: the device may still touch blocks and buffers */
+#define GPUMSG_DONE_F_KNOWN 0x1u
+
 struct gpumsg_done {
 	struct kvshm_msg_hdr hdr;
 	uint64_t job;
 	int32_t res;			/* records that landed, or -errno */
-	uint32_t resv;
+	uint32_t flags;
 };
 
 union gpumsg {

@@ -31,6 +31,9 @@ static const struct wire_op wire_ops[KVSHM_OP_LAST] = {
 	[KVSHM_OP_DROP] = { true, { .flags = KVSHM_SQE_F_ALL, .has_key = 1 } },
 	[KVSHM_OP_HINT] = { true, { .rec_len = sizeof(struct kvshm_hint_rec), .max_nr = KVSHM_HINTS_MAX } },
 	[KVSHM_OP_STAGE_IN] = { true, { .rec_len = sizeof(struct kvshm_stage_rec), .max_nr = KVSHM_STAGE_MAX } },
+	[KVSHM_OP_STAGE_OUT] = { true, { .flags = KVSHM_SQE_F_NOPARENT | KVSHM_SQE_F_LOOSE,
+					 .has_key = 1, .rec_len = sizeof(struct kvshm_commit_rec),
+					 .piece_len = sizeof(struct kvshm_stage_rec), .max_nr = KVSHM_STAGE_MAX } },
 	[KVSHM_OP_DETACH] = { true, { 0 } },
 };
 
@@ -70,15 +73,24 @@ static bool key_is_allowed(const struct kvshm_sqe *sqe, const struct wire_rule *
 	       !(sqe->flags & (KVSHM_SQE_F_NOPARENT | KVSHM_SQE_F_LOOSE | KVSHM_SQE_F_ALL));
 }
 
+/* Of the bytes that @sqe says, and its records are @bytes. */
+static bool pieces_ok(const struct kvshm_sqe *sqe, const struct wire_rule *rule, uint64_t bytes)
+{
+	uint64_t more = sqe->len - bytes;
+
+	return sqe->len >= bytes && more % rule->piece_len == 0 && more / rule->piece_len >= sqe->nr &&
+	       more / rule->piece_len <= KVSHM_STAGE_MAX;
+}
+
 static int args_check(const struct kvshm_sqe *sqe, const struct wire_rule *rule, uint32_t args_len)
 {
 	uint64_t bytes = (uint64_t)sqe->nr * rule->rec_len;	/* nr <= max_nr: no overflow */
 
 	if (!rule->rec_len)		/* no arguments: both fields are reserved bytes */
 		return sqe->off || (sqe->len && !rule->len_is_bytes) ? -EINVAL : 0;
-	if (sqe->len != bytes)
+	if (rule->piece_len ? !pieces_ok(sqe, rule, bytes) : sqe->len != bytes)
 		return -EINVAL;
-	if (sqe->off % 8 || sqe->off > args_len || bytes > args_len - sqe->off)
+	if (sqe->off % 8 || sqe->off > args_len || sqe->len > args_len - sqe->off)
 		return -EFAULT;
 	return 0;
 }

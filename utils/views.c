@@ -82,11 +82,13 @@ static void view_gpu(struct table *t, const struct snapshot *now, const struct s
 {
 	static const enum metric m[] = {
 		METRIC_GPU_IN_BYTES, METRIC_GPU_IN_BLOCKS, METRIC_GPU_OUT_BYTES, METRIC_GPU_OUT_BLOCKS,
-		METRIC_GPU_BOUNCED_BYTES, METRIC_GPU_FAILED, METRIC_GPU_HELD,
+		METRIC_GPU_BOUNCED_BYTES, METRIC_GPU_FAILED, METRIC_GPU_HELD, METRIC_GPUD_UP, METRIC_GPUD_IN_BYTES,
+		METRIC_GPUD_OUT_BYTES, METRIC_GPUD_JOBS, METRIC_GPUD_JOBS_FAILED,
 	};
 
 	facts(t, "gpu", now, before, m, ARRAY_SIZE(m));
-	table_note(t, "copies that clients drive through kvshm_stage_in() and kvshm_stage_out(), by their own counters");
+	table_note(t, "kvshm_gpu: what clients drive through kvshm_stage_in() and kvshm_stage_out(), by their own "
+		      "counters; kvshm_gpud: what kvshm-gpud copied for others");
 }
 
 static void view_tiers(struct table *t, const struct snapshot *now, const struct snapshot *before)

@@ -40,6 +40,7 @@ static int map_all(struct attach *a, const struct kvshm_msg_welcome *w, const in
 	a->pin_fd = fds[HANDSHAKE_FD_PINS];
 	a->doorbell_fd = fds[HANDSHAKE_FD_DOORBELL];
 	a->is_trusted = w->flags & KVSHM_WELCOME_F_TRUSTED;
+	a->slot = w->slot;
 	ret = directory_attach(fds[HANDSHAKE_FD_DIRECTORY], false, &a->dir);
 	if (!ret)
 		ret = segment_map(fds[HANDSHAKE_FD_SEGMENT], &a->seg);
@@ -235,4 +236,21 @@ int attach_pin(struct attach *a, uint16_t ns, const struct kvshm_stage_rec *rec,
 	}
 	*ret_nr_pins = nr_pins;
 	return 0;
+}
+
+/* What we were told came after the daemon's stores, by a message of the kernel's. */
+static bool is_ours(const struct attach *a, struct kvshm_block_ref ref)
+{
+	return ref.id && ref.id <= a->dir.max_blocks &&
+	       READ_ONCE(a->dir.desc[ref.id].state) == state_make(KVSHM_BLOCK_GRANTED, 0, a->slot, ref.generation);
+}
+
+int attach_granted(struct attach *a, uint16_t ns, const struct kvshm_stage_rec *rec, uint32_t nr, uint64_t deadline_ns,
+		   struct attach_block *ret_block)
+{
+	int ret = a->is_trusted ? 0 : -EROFS;
+
+	for (uint32_t i = 0; i < nr && !ret; i++)
+		ret = is_ours(a, rec[i].block) ? place(a, ns, rec[i].block.id, deadline_ns, &ret_block[i]) : -ESTALE;
+	return ret;
 }

@@ -25,6 +25,7 @@ struct attach_pin {			/* a pin word; jobs share those of one block */
 
 struct attach {
 	int sock, pin_fd, doorbell_fd;
+	uint32_t slot;			/* of our session: what is granted to us bears it */
 	bool is_trusted;		/* the arena is mapped read-write */
 	struct directory dir;
 	struct arena arena;
@@ -34,9 +35,9 @@ struct attach {
 	uint32_t nr_pins;		/* all in use lie below */
 };
 
-/* Where a pinned block lies. */
+/* Where a pinned or granted block lies. */
 struct attach_block {
-	const void *ptr;
+	void *ptr;			/* written to only if it was granted */
 	uint32_t length;
 };
 
@@ -61,5 +62,13 @@ void attach_close(struct attach *a);
 int attach_pin(struct attach *a, uint16_t ns, const struct kvshm_stage_rec *rec, uint32_t nr, uint64_t deadline_ns,
 	       struct attach_block *ret_block, uint16_t *ret_pin, uint32_t *ret_nr_pins);
 void attach_unpin(struct attach *a, const uint16_t *pin, uint32_t nr);
+
+/**
+ * attach_granted() - where blocks lie that the daemon granted to us
+ * As attach_pin(), without pins: a grant stays until we have told the daemon of its end, or are gone.
+ * Return: 0; -ESTALE not a grant of ours; -EINVAL, -ETIMEDOUT.
+ */
+int attach_granted(struct attach *a, uint16_t ns, const struct kvshm_stage_rec *rec, uint32_t nr, uint64_t deadline_ns,
+		   struct attach_block *ret_block);
 
 #endif

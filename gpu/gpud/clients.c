@@ -82,6 +82,7 @@ static void client_end(struct gpud *g, struct gpud_client *c)
 	while (c->buffers)
 		buffer_close(g, c->buffers);
 	gpu_stream_close(&c->stream);
+	gpu_stream_close(&c->out);
 	if (c->has_said_hello)
 		log_info("client %d has left", (int)c->pid);
 	*c = (struct gpud_client){ .fd = -1 };
@@ -135,6 +136,8 @@ static int on_hello(struct gpud *g, struct gpud_client *c)
 		return -EBADMSG;
 	c->pid = g->msg.hello.pid;
 	ret = gpu_stream_open(&g->ctx, true, &c->stream);
+	if (!ret)
+		ret = gpu_stream_open(&g->ctx, false, &c->out);
 	if (ret < 0)
 		return ret;
 	c->has_said_hello = true;

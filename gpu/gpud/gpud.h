@@ -43,7 +43,7 @@ struct gpud_client {
 	uint64_t peer;			/* number for gpu/import.h, never used again */
 	pid_t pid;			/* as it sees itself */
 	uint64_t since_ns;
-	struct gpu_stream stream;
+	struct gpu_stream stream, out;	/* urgent, to the device; from it, behind what is urgent */
 	unsigned nr_jobs;		/* under way */
 	unsigned nr_buffers;
 	struct gpud_buffer *buffers;

@@ -2,12 +2,13 @@
 /*
  * jobs.c - copies: from the daemon's link, pinned, onto the client's stream, and back when they have landed
  *
- *   take      check against buffer and block; pin every block in our own pin file, all or none
+ *   take      check against buffer and block; what is read is pinned in our own pin file, what is written was granted
+ *             to us: all or none
  *   submit    on the client's stream; one that fails stops the job, and what is on the stream lands first
  *   landed    pins end, the daemon is told; only then may anybody believe the bytes, or evict the source
  *
  * A copy past its deadline is not waited for, for the driver may hang for ever: everybody is told, and the
- * process ends.  Its pins end with it, when the kernel has taken the device from it.
+ * process ends.  Its pins and grants end with it, when the kernel has taken the device from it.
  */
 #include <errno.h>
 #include <string.h>
@@ -20,7 +21,25 @@
 #include "kvshm/base/log.h"
 
 #define CONNECT_MS 1000
+#define LINK_NS 5000000000ull
 #define EXTENTS_NS 2000000000ull
+
+/* The daemon knows us: who is let in by us from now on may send it entries. */
+static int hear_link(struct gpud *g)
+{
+	int ret = sock_wait(g->link_fd, clock_ns() + LINK_NS);
+
+	if (ret <= 0)
+		return ret ? ret : -ETIMEDOUT;
+	ret = sock_recv_long(g->link_fd, &g->msg, sizeof(g->msg), NULL, 0, NULL);
+	if (ret <= 0)
+		return ret ? ret : -ECONNRESET;
+	if (gpumsg_check(&g->msg, (size_t)ret) != GPUMSG_LINK)
+		return -EBADMSG;
+	if (!g->msg.link.slot)
+		log_warn("the daemon lets us not write to the arena: no copies out of buffers");
+	return 0;
+}
 
 int jobs_link(struct gpud *g)
 {
@@ -34,8 +53,10 @@ int jobs_link(struct gpud *g)
 		return g->link_fd;
 	len = gpumsg_begin(&m, GPUMSG_LINK, 0);
 	m.link.abi = KVSHM_ABI;
-	m.link.pid = getpid();
+	m.link.slot = g->attach.is_trusted ? g->attach.slot : 0;
 	ret = sock_send(g->link_fd, &m, len, NULL, 0);
+	if (!ret)
+		ret = hear_link(g);
 	if (!ret && epoll_ctl(g->epoll_fd, EPOLL_CTL_ADD, g->link_fd, &ev) < 0)
 		ret = -errno;
 	return ret;
@@ -45,7 +66,7 @@ int jobs_link(struct gpud *g)
 
 #define LOST "the device's context is lost"
 
-static void say_done(struct gpud *g, uint64_t number, int32_t res)
+static void say_done(struct gpud *g, uint64_t number, int32_t res, uint32_t flags)
 {
 	union gpumsg m = { 0 };
 	size_t len = gpumsg_begin(&m, GPUMSG_DONE, 0);
@@ -53,6 +74,7 @@ static void say_done(struct gpud *g, uint64_t number, int32_t res)
 
 	m.done.job = number;
 	m.done.res = res;
+	m.done.flags = flags;
 	ret = sock_send(g->link_fd, &m, len, NULL, 0);
 	/* a daemon that reads nothing for so long hangs or is dead: its successor knows nothing of the job */
 	if (ret < 0)
@@ -65,7 +87,7 @@ static void finish(struct gpud *g, struct gpud_job *j)
 	for (uint32_t i = 0; i < j->nr; i++)
 		j->buffer[i]->nr_jobs--;
 	attach_unpin(&g->attach, j->pin, j->nr_pins);
-	say_done(g, j->number, j->res);
+	say_done(g, j->number, j->res, 0);
 	j->number = 0;
 	g->nr_jobs--;
 	j->client->nr_jobs--;
@@ -91,11 +113,22 @@ static int find_buffers(struct gpud *g, struct gpud_job *j, const struct gpumsg_
 	return 0;
 }
 
-/* All or none. */
-static int pin_blocks(struct gpud *g, struct gpud_job *j, const struct gpumsg_job *m)
+static bool is_out(const struct gpumsg_job *m)
 {
-	int ret = attach_pin(&g->attach, m->ns, m->rec, m->nr, clock_ns() + EXTENTS_NS, g->block, j->pin, &j->nr_pins);
+	return m->op == KVSHM_OP_STAGE_OUT;
+}
 
+/* All or none: what is read is pinned, what is written was granted to us. */
+static int find_blocks(struct gpud *g, struct gpud_job *j, const struct gpumsg_job *m)
+{
+	const uint64_t deadline = clock_ns() + EXTENTS_NS;
+	int ret;
+
+	j->nr_pins = 0;
+	if (is_out(m))
+		ret = attach_granted(&g->attach, m->ns, m->rec, m->nr, deadline, g->block);
+	else
+		ret = attach_pin(&g->attach, m->ns, m->rec, m->nr, deadline, g->block, j->pin, &j->nr_pins);
 	if (ret < 0)
 		return ret;
 	for (uint32_t i = 0; i < m->nr && !ret; i++)
@@ -105,31 +138,40 @@ static int pin_blocks(struct gpud *g, struct gpud_job *j, const struct gpumsg_jo
 	return ret;
 }
 
-static int copy_one_by_one(struct gpud *g, struct gpu_stream *s, uint32_t nr)
+static int copy_one_by_one(struct gpud *g, struct gpu_stream *s, enum gpu_dir dir, uint32_t nr)
 {
 	int ret = 0;
 
-	for (uint32_t i = 0; i < nr && !ret; i++)
-		ret = gpu_stream_copy(s, GPU_H2D, &(struct gpu_copy){ .dst = g->dst[i], .src = g->src[i], .len = g->len[i] });
+	for (uint32_t i = 0; i < nr && !ret; i++) {
+		const struct gpu_copy c = { .dst = g->dst[i], .src = g->src[i], .len = g->len[i] };
+
+		ret = gpu_stream_copy(s, dir, &c);
+	}
 	return ret;
 }
 
-/* Return: 0 with the event behind it all; -errno: some of it may be on the stream, with the event behind. */
+/*
+ * Return: 0 with the event behind it all; -ENOTRECOVERABLE some of it is on the stream for good; else -errno: some of
+ * it may be there, with the event behind.
+ */
 static int submit(struct gpud *g, struct gpud_job *j, const struct gpumsg_job *m)
 {
-	struct gpu_stream *s = &j->client->stream;
+	struct gpu_stream *s = is_out(m) ? &j->client->out : &j->client->stream;
+	CUdeviceptr *host = is_out(m) ? g->dst : g->src, *device = is_out(m) ? g->src : g->dst;
+	enum gpu_dir dir = is_out(m) ? GPU_D2H : GPU_H2D;
 	int ret, err;
 
 	for (uint32_t i = 0; i < m->nr; i++) {
-		g->dst[i] = gpu_import_addr(j->buffer[i]->import) + m->rec[i].buffer_off;
-		g->src[i] = (uintptr_t)g->block[i].ptr + m->rec[i].off;
+		device[i] = gpu_import_addr(j->buffer[i]->import) + m->rec[i].buffer_off;
+		host[i] = (uintptr_t)g->block[i].ptr + m->rec[i].off;
 		g->len[i] = m->rec[i].len;
 	}
-	ret = m->nr > 1 ? gpu_stream_copy_batch(s, GPU_H2D, g->dst, g->src, g->len, m->nr) : -EOPNOTSUPP;
+	ret = m->nr > 1 ? gpu_stream_copy_batch(s, dir, g->dst, g->src, g->len, m->nr) : -EOPNOTSUPP;
 	if (ret == -EOPNOTSUPP)
-		ret = copy_one_by_one(g, s, m->nr);
+		ret = copy_one_by_one(g, s, dir, m->nr);
 	err = gpu_event_record(&j->landed, s);
-	return ret ? ret : err;
+	/* without the mark nobody learns when it has landed */
+	return err ? -ENOTRECOVERABLE : ret;
 }
 
 static struct gpud_job *free_job(struct gpud *g)
@@ -143,13 +185,13 @@ static struct gpud_job *free_job(struct gpud *g)
 /* Return: 0 under way; -errno: nothing of it is. */
 static int begin(struct gpud *g, struct gpud_job *j, const struct gpumsg_job *m)
 {
-	int ret = m->op == KVSHM_OP_STAGE_IN ? 0 : -EOPNOTSUPP;
+	int ret = m->op == KVSHM_OP_STAGE_IN || is_out(m) ? 0 : -EOPNOTSUPP;
 
 	if (!ret)
 		ret = find_buffers(g, j, m);
 	if (!ret && !j->landed.ctx)
 		ret = gpu_event_open(&g->ctx, GPU_EVENT_PLAIN, &j->landed);
-	return ret ? ret : pin_blocks(g, j, m);
+	return ret ? ret : find_blocks(g, j, m);
 }
 
 /* The device is lost, or does not answer: nobody waits for what is under way, and nothing of it is touched. */
@@ -158,7 +200,7 @@ static void give_up(struct gpud *g, int status, int32_t res, const char *why)
 	log_err("%s, %u copies given up; the worker ends", why, g->nr_jobs);
 	for (unsigned i = 0; i < GPUD_JOBS; i++)
 		if (g->job[i].number)
-			say_done(g, g->job[i].number, res);
+			say_done(g, g->job[i].number, res, GPUMSG_DONE_F_HELD);
 	gpud_end(g, status);
 }
 
@@ -168,13 +210,13 @@ static void run(struct gpud *g, const struct gpumsg_job *m)
 	int ret;
 
 	if (!j || g->end >= 0) {
-		say_done(g, m->job, j ? -EIO : -EBUSY);
+		say_done(g, m->job, j ? -EIO : -EBUSY, 0);
 		return;
 	}
 	j->client = NULL;
 	ret = begin(g, j, m);
 	if (ret < 0) {
-		say_done(g, m->job, ret == -ENOTRECOVERABLE ? -EIO : ret);
+		say_done(g, m->job, ret == -ENOTRECOVERABLE ? -EIO : ret, 0);
 		if (ret == -ENOTRECOVERABLE)
 			give_up(g, 70, -EIO, LOST);
 		return;

@@ -199,7 +199,7 @@ static int serve(const struct gpud_options *o)
 static void usage(FILE *out)
 {
 	fputs("usage: kvshm-gpud [OPTION...]\n\n"
-	      "Copies blocks of a node's KV cache into GPU buffers of its clients, on their request.\n\n"
+	      "Copies blocks of a node's KV cache into GPU buffers of its clients and back, on their request.\n\n"
 	      "  -i, --instance NAME  which daemon (default: main)\n"
 	      "      --socket PATH    the daemon of this socket; ours lies beside it\n"
 	      "      --device N       GPU, as the driver counts them (default: 0)\n"

@@ -176,8 +176,10 @@ static void loop(struct gpud *g)
 static void take_apart(struct gpud *g)
 {
 	for (unsigned i = 0; i < GPUD_CLIENTS; i++)
-		if (g->client[i].fd >= 0 && g->client[i].has_said_hello)
+		if (g->client[i].fd >= 0 && g->client[i].has_said_hello) {
 			gpu_stream_close(&g->client[i].stream);
+			gpu_stream_close(&g->client[i].out);
+		}
 	jobs_fini(g);
 	gpu_imports_destroy(g->imports);
 	if (hostreg_destroy(g->hostreg, clock_ns() + END_NS) < 0)

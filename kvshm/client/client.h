@@ -330,17 +330,21 @@ unsigned credit_chunk(const struct kvshm *k, uint32_t length);
 
 /* commit.c */
 
+struct kvshm_service_piece;
+
 struct commit {
 	uint16_t wire;
 	uint8_t sqe_flags;		/* LOOSE, STAGED; NOPARENT follows from the rest */
 	const struct kvshm_key *parent, *keys;
-	const struct kvshm_block *blocks;	/* staged: only length and tokens count */
+	const struct kvshm_block *blocks;	/* staged, or in pieces: only length and tokens count */
 	unsigned nr;
+	const struct kvshm_service_piece *pieces;	/* where the bytes lie: kvshm-gpud copies them before */
+	unsigned nr_pieces;		/* 0: they are in the blocks, or in the window */
 	uint64_t credit_bytes;		/* of the blocks as granted */
 	uint32_t group;
 };
 /*
- * Send one COMMIT; the last present block is pinned until its completion.  Return: 0; -ENOBUFS the
+ * Send one COMMIT, or STAGE_OUT; the last present block is pinned until its completion.  Return: 0; -ENOBUFS the
  * caller keeps the blocks; -ECONNRESET the group is gone with everything that was in flight.
  */
 int commit_send(struct kvshm *k, const struct commit *m);

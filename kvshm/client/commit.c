@@ -8,6 +8,8 @@
  */
 #include <errno.h>
 
+#include <kvshm/service.h>
+
 #include "kvshm/base/clock.h"
 #include "kvshm/base/ntcopy.h"
 #include "kvshm/client/client.h"
@@ -49,21 +51,35 @@ static void fill_records(struct kvshm_commit_rec *rec, const struct commit *m, u
 	}
 }
 
+/* From byte 0 of each block on; whose they are follows from the lengths. */
+static void fill_pieces(struct kvshm_stage_rec *rec, const struct commit *m)
+{
+	const struct kvshm_service_piece *c = m->pieces;
+
+	for (unsigned i = 0; i < m->nr; i++)
+		for (uint32_t off = 0; off < m->blocks[i].length && c < m->pieces + m->nr_pieces; off += c++->len)
+			*rec++ = (struct kvshm_stage_rec){ .off = off, .len = c->len, .buffer = c->buffer,
+							   .buffer_off = c->buffer_off };
+}
+
 int commit_send(struct kvshm *k, const struct commit *m)
 {
 	struct kvshm_sqe sqe = { .flags = m->sqe_flags, .ns = m->wire, .nr = m->nr };
-	uint32_t len = m->nr * (uint32_t)sizeof(struct kvshm_commit_rec);
+	uint32_t len = m->nr * (uint32_t)sizeof(struct kvshm_commit_rec) +
+		       m->nr_pieces * (uint32_t)sizeof(struct kvshm_stage_rec);
+	uint8_t opcode = m->nr_pieces ? KVSHM_OP_STAGE_OUT : KVSHM_OP_COMMIT;
 	struct op *op;
 	void *args;
 	int ret;
 
-	ret = submit_reserve(k, OP_COMMIT, KVSHM_OP_COMMIT, len, &op, &args);
+	ret = submit_reserve(k, OP_COMMIT, opcode, len, &op, &args);
 	if (ret < 0) {
 		if (ret == -ECONNRESET)
 			client_count(k, KVSHM_CC_DROPPED_DEAD, m->nr);
 		return ret;
 	}
 	fill_records(args, m, k->hint);
+	fill_pieces((struct kvshm_stage_rec *)((struct kvshm_commit_rec *)args + m->nr), m);
 	if (m->parent)
 		sqe.key = *m->parent;
 	else if (!(m->sqe_flags & KVSHM_SQE_F_LOOSE))

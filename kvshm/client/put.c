@@ -10,33 +10,18 @@
 
 #include "kvshm/base/clock.h"
 #include "kvshm/base/ntcopy.h"
-#include "kvshm/client/client.h"
+#include "kvshm/client/put.h"
 
-#define CHUNK 64u
 #define SETUP_NS 200000000ull		/* bound of making the window, once a session */
 #define STREAM_NS 2000000000ull		/* bound of one payload that has been announced */
 
-struct put {
-	uint32_t ns;
-	uint16_t wire;
-	const struct kvshm_key *parent, *keys;
-	const void *const *src;
-	const uint32_t *lengths;
-	unsigned nr, done;
-	unsigned flags;
-	uint32_t group;
-	uint32_t session;
-	uint32_t pin_slot;		/* what the put stands on, until it is sent */
-	uint64_t deadline_ns;		/* 0: no wait */
-};
-
-static uint32_t put_len(const struct kvshm *k, const struct put *p, unsigned i)
+uint32_t put_len(const struct kvshm *k, const struct put *p, unsigned i)
 {
 	return p->lengths ? p->lengths[i] : k->ns[p->ns].desc.block_len;
 }
 
 /* Tokens of a block that is shorter than full: in proportion, at least one. */
-static uint32_t put_tokens(const struct kvshm *k, const struct put *p, unsigned i)
+uint32_t put_tokens(const struct kvshm *k, const struct put *p, unsigned i)
 {
 	const struct kvshm_ns_desc *d = &k->ns[p->ns].desc;
 	uint64_t tokens = (uint64_t)d->block_tokens * put_len(k, p, i) / d->block_len;
@@ -44,7 +29,7 @@ static uint32_t put_tokens(const struct kvshm *k, const struct put *p, unsigned 
 	return tokens ? (uint32_t)tokens : 1;
 }
 
-static struct commit put_commit(const struct put *p, const struct kvshm_block *blocks, unsigned nr)
+struct commit put_commit(const struct put *p, const struct kvshm_block *blocks, unsigned nr)
 {
 	return (struct commit){
 		.wire = p->wire,
@@ -86,7 +71,7 @@ static void copy_in(struct kvshm *k, const struct put *p, struct kvshm_block *bl
 
 static int put_trusted(struct kvshm *k, struct put *p)
 {
-	struct kvshm_block blocks[CHUNK];
+	struct kvshm_block blocks[PUT_CHUNK];
 	struct credit_pool *pool;
 	struct commit m;
 	unsigned n;
@@ -127,7 +112,7 @@ static unsigned fits(struct kvshm *k, const struct put *p, struct kvshm_block *b
 	uint32_t room = staging_room(k), need = 0;
 	unsigned n;
 
-	for (n = 0; n < min_of(p->nr - p->done, CHUNK); n++) {
+	for (n = 0; n < min_of(p->nr - p->done, PUT_CHUNK); n++) {
 		need += staging_slices(put_len(k, p, p->done + n));
 		if (n && need > room)
 			break;
@@ -158,7 +143,7 @@ static int stream(struct kvshm *k, const struct put *p, const struct kvshm_block
 
 static int put_staged(struct kvshm *k, struct put *p)
 {
-	struct kvshm_block blocks[CHUNK];
+	struct kvshm_block blocks[PUT_CHUNK];
 	struct commit m;
 	uint32_t need;
 	unsigned n;
@@ -187,13 +172,13 @@ static int put_staged(struct kvshm *k, struct put *p)
 	return ret;
 }
 
-/* ---- both ------------------------------------------------------------------------------------------- */
+/* ---- all puts -------------------------------------------------------------------------------------- */
 
-static bool put_is_valid(const struct kvshm *k, const struct put *p)
+bool put_is_valid(const struct kvshm *k, const struct put *p)
 {
 	unsigned i;
 
-	if (!p->nr || p->nr > KVSHM_COMMIT_MAX || p->flags & ~KVSHM_COMMIT_LOOSE ||
+	if (p->ns == 0 || p->ns > k->nr_ns || !p->nr || p->nr > KVSHM_COMMIT_MAX || p->flags & ~KVSHM_COMMIT_LOOSE ||
 	    (p->parent && p->flags & KVSHM_COMMIT_LOOSE))
 		return false;
 	for (i = 0; p->lengths && i < p->nr; i++)
@@ -241,6 +226,37 @@ static int put_end(struct kvshm *k, struct put *p, unsigned present, int ret)
 	return 0;
 }
 
+int put_run(struct kvshm *k, struct put *p, uint64_t user_data, int (*way)(struct kvshm *k, struct put *p))
+{
+	unsigned present;
+	int ret = client_enter(k);
+
+	if (ret == 0)
+		ret = ns_wire_put(k, p->ns, &p->wire);
+	if (ret < 0) {
+		client_count(k, KVSHM_CC_DROPPED_DEAD, p->nr);
+		return ret;
+	}
+	ret = group_open(k, user_data, &p->group);
+	if (ret < 0) {
+		client_count(k, KVSHM_CC_DROPPED_CREDIT, p->nr);
+		return ret;
+	}
+	p->session = k->session;
+	p->done = present = put_present(k, p);
+	k->flight->group[p->group].nr_duplicate = present;
+	ret = way(k, p);
+	pin_drop(&k->cur->pins, p->pin_slot);
+	return put_end(k, p, present, ret);
+}
+
+/* ---- from memory -------------------------------------------------------------------------------- */
+
+static int put_bytes(struct kvshm *k, struct put *p)
+{
+	return k->cur->is_trusted ? put_trusted(k, p) : put_staged(k, p);
+}
+
 __public int kvshm_put(struct kvshm *k, uint32_t ns, const struct kvshm_key *parent,
 		       const struct kvshm_key *keys, const void *const *src,
 		       const uint32_t *lengths, unsigned nr, unsigned flags, uint64_t user_data,
@@ -248,30 +264,11 @@ __public int kvshm_put(struct kvshm *k, uint32_t ns, const struct kvshm_key *par
 {
 	struct put p = { .ns = ns, .parent = parent, .keys = keys, .src = src, .lengths = lengths,
 			 .nr = nr, .flags = flags };
-	unsigned present;
-	int ret;
 
 	if (client_is_forked(k))
 		return -EOWNERDEAD;
-	if (ns == 0 || ns > k->nr_ns || !put_is_valid(k, &p))
+	if (!put_is_valid(k, &p))
 		return -EINVAL;
 	p.deadline_ns = timeout_us ? clock_ns() + (uint64_t)timeout_us * 1000u : 0;
-	ret = client_enter(k);
-	if (ret == 0)
-		ret = ns_wire_put(k, ns, &p.wire);
-	if (ret < 0) {
-		client_count(k, KVSHM_CC_DROPPED_DEAD, nr);
-		return ret;
-	}
-	ret = group_open(k, user_data, &p.group);
-	if (ret < 0) {
-		client_count(k, KVSHM_CC_DROPPED_CREDIT, nr);
-		return ret;
-	}
-	p.session = k->session;
-	p.done = present = put_present(k, &p);
-	k->flight->group[p.group].nr_duplicate = present;
-	ret = k->cur->is_trusted ? put_trusted(k, &p) : put_staged(k, &p);
-	pin_drop(&k->cur->pins, p.pin_slot);
-	return put_end(k, &p, present, ret);
+	return put_run(k, &p, user_data, put_bytes);
 }

@@ -17,6 +17,7 @@
 #include "ipc/sock.h"
 #include "kvshm/base/clock.h"
 #include "kvshm/client/client.h"
+#include "kvshm/client/service.h"
 
 #define TIMEOUT_MS 5000u
 #define COPIES_MAX 4096u
@@ -38,6 +39,11 @@ struct kvshm_service {
 	struct offered *offered;
 	union gpumsg msg;		/* being sent, or the last that came */
 };
+
+struct kvshm *service_handle(const struct kvshm_service *s)
+{
+	return s->k;
+}
 
 /* ---- messages -------------------------------------------------------------------------------------- */
 

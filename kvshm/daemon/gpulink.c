@@ -14,6 +14,7 @@
 #include "kvshm/base/compiler.h"
 #include "kvshm/base/log.h"
 #include "kvshm/daemon/daemon.h"
+#include "kvshm/daemon/save.h"
 #include "kvshm/daemon/server.h"
 #include "kvshm/daemon/writer.h"
 
@@ -76,27 +77,38 @@ void gpulink_fini(struct gpulink *l)
 {
 	if (l->fd >= 0)
 		close(l->fd);
+	for (unsigned i = 0; i < GPULINK_JOBS; i++)
+		if (!l->job[i].s)
+			save_free(l->job[i].save);
 }
 
-static void end_job(struct writer *w, struct gpujob *j, int res)
+static void count_end(struct gpulink *l, const struct gpujob *j, int res)
 {
-	struct gpulink *l = &w->link;
-	struct session *s = j->s;
-	const struct kvshm_cqe cqe = { .user_data = j->user_data, .op = j->op, .res = res };
-
 	if (res < 0) {
 		l->nr_failed++;
-	} else {
-		l->nr_done++;
-		l->done_bytes += j->bytes;
+		return;
 	}
-	if (s) {
-		s->q.owed--;
-		s->q.nr_gpujobs--;
-		writer_complete(w, s, &cqe, w->now_ns > j->stamp_ns && j->stamp_ns ? w->now_ns - j->stamp_ns : 0);
+	l->nr_done++;
+	*(j->save ? &l->saved_bytes : &l->loaded_bytes) += j->bytes;
+}
+
+/* @is_held: what was under way may still land. */
+static void end_job(struct writer *w, struct gpujob *job, int res, bool is_held)
+{
+	const struct gpujob j = *job;
+	const struct kvshm_cqe cqe = { .user_data = j.user_data, .op = j.op, .res = res };
+
+	*job = (struct gpujob){ 0 };
+	w->link.nr_jobs--;
+	count_end(&w->link, &j, res);
+	if (j.s)
+		j.s->q.nr_gpujobs--;
+	if (j.save) {
+		save_over(w, j.save, res, is_held);
+	} else if (j.s) {
+		j.s->q.owed--;
+		writer_complete(w, j.s, &cqe, writer_since(w, j.stamp_ns));
 	}
-	*j = (struct gpujob){ 0 };
-	l->nr_jobs--;
 }
 
 static void hang_up(struct writer *w, const char *why)
@@ -109,10 +121,11 @@ static void hang_up(struct writer *w, const char *why)
 	epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, l->fd, NULL);
 	close(l->fd);
 	l->fd = -1;
+	l->owner = NULL;
 	w->is_busy = true;
 	for (unsigned i = 0; i < GPULINK_JOBS; i++)
 		if (l->job[i].number)
-			end_job(w, &l->job[i], -ECONNRESET);
+			end_job(w, &l->job[i], -ECONNRESET, true);
 }
 
 void gpulink_take(struct writer *w, int fd)
@@ -141,49 +154,72 @@ static struct gpujob *free_job(struct gpulink *l)
 	return NULL;
 }
 
-int gpulink_submit(struct writer *w, struct session *s, const struct kvshm_sqe *sqe, const struct kvshm_stage_rec *rec)
+int gpulink_owner(const struct gpulink *l, struct session **ret_s)
+{
+	if (l->fd < 0)
+		return -ENOTCONN;
+	if (!l->owner)
+		return -EROFS;
+	*ret_s = l->owner;
+	return 0;
+}
+
+/* One that is gone is hung up on when its end is read: not here, where others' jobs are being begun. */
+static int send_job(struct gpulink *l, const struct gpujob *what, uint16_t ns, const struct kvshm_stage_rec *rec,
+		    uint32_t nr)
+{
+	size_t len = gpumsg_begin(&l->msg, GPUMSG_JOB, nr);
+	int ret;
+
+	l->msg.job.job = l->next;
+	l->msg.job.op = what->op;
+	l->msg.job.ns = ns;
+	l->msg.job.nr = nr;
+	memcpy(l->msg.job.rec, rec, nr * sizeof(*rec));
+	ret = sock_send_long(l->fd, &l->msg, len, NULL, 0);
+	return ret == -EPIPE ? -ENOTCONN : ret;
+}
+
+int gpulink_submit(struct writer *w, const struct gpujob *what, uint16_t ns, const struct kvshm_stage_rec *rec,
+		   uint32_t nr)
 {
 	struct gpulink *l = &w->link;
+	struct queue *q = &what->s->q;
 	struct gpujob *j;
-	size_t len;
 	int ret;
 
 	if (l->fd < 0)
 		return -ENOTCONN;
-	j = s->q.nr_gpujobs < GPULINK_JOBS_A_SESSION ? free_job(l) : NULL;
+	j = q->nr_gpujobs < GPULINK_JOBS_A_SESSION ? free_job(l) : NULL;
 	if (!j)
 		return -EBUSY;
-	len = gpumsg_begin(&l->msg, GPUMSG_JOB, sqe->nr);
-	l->msg.job.job = l->next;
-	l->msg.job.op = sqe->op;
-	l->msg.job.ns = sqe->ns;
-	l->msg.job.nr = sqe->nr;
-	memcpy(l->msg.job.rec, rec, sqe->nr * sizeof(*rec));
-	ret = sock_send_long(l->fd, &l->msg, len, NULL, 0);
-	if (ret == -EAGAIN)
+	ret = send_job(l, what, ns, rec, nr);
+	if (ret < 0)
 		return ret;
-	if (ret < 0) {
-		hang_up(w, "has gone");
-		return -ENOTCONN;
-	}
-	*j = (struct gpujob){ .number = l->next++, .s = s, .user_data = sqe->user_data, .stamp_ns = sqe->stamp_ns,
-			      .since_ns = w->now_ns, .op = sqe->op };
-	for (uint32_t i = 0; i < sqe->nr; i++)
+	*j = *what;
+	j->number = l->next++;
+	j->since_ns = w->now_ns;
+	for (uint32_t i = 0; i < nr; i++)
 		j->bytes += rec[i].len;
 	l->nr_jobs++;
-	s->q.owed++;
-	s->q.nr_gpujobs++;
+	q->nr_gpujobs++;
 	return 0;
 }
 
-void gpulink_forget(struct gpulink *l, const struct session *s)
-{
-	for (unsigned i = 0; i < GPULINK_JOBS && l->nr_jobs; i++)
-		if (l->job[i].s == s)
-			l->job[i].s = NULL;
-}
-
 /* ---- what comes back ----------------------------------------------------------------------------- */
+
+/* It says which session is its own, and hears whether it may write in that one's name. */
+static int take_link(struct writer *w)
+{
+	struct gpulink *l = &w->link;
+	struct session *s = writer_known(w, l->msg.link.slot);
+	int ret;
+
+	l->owner = l->msg.link.slot && s && s->q.is_serving && s->is_trusted ? s : NULL;
+	l->msg.link.slot = l->owner ? l->owner->slot : 0;
+	ret = sock_send(l->fd, &l->msg, gpumsg_len(GPUMSG_LINK, 0), NULL, 0);
+	return ret < 0 ? ret : 1;
+}
 
 /* Return: 1, 0 nothing there, -errno. */
 static int take_one(struct writer *w)
@@ -198,33 +234,54 @@ static int take_one(struct writer *w)
 		return len ? len : -ECONNRESET;
 	switch (gpumsg_check(&l->msg, (size_t)len)) {
 	case GPUMSG_LINK:
-		return 1;
+		return take_link(w);
 	case GPUMSG_DONE:
 		j = &l->job[l->msg.done.job % GPULINK_JOBS];
 		if (!l->msg.done.job || j->number != l->msg.done.job)
 			return -EBADMSG;
-		end_job(w, j, l->msg.done.res);
+		end_job(w, j, l->msg.done.res, l->msg.done.flags & GPUMSG_DONE_F_HELD);
 		return 1;
 	default:
 		return -EBADMSG;
 	}
 }
 
-bool gpulink_poll(struct writer *w)
+/* At most @max.  Return: how many. */
+static unsigned take_some(struct writer *w, unsigned max)
 {
-	struct gpulink *l = &w->link;
 	unsigned nr = 0;
 	int ret = 1;
 
-	if (l->fd < 0 || w->now_ns - l->look_ns < LOOK_NS)
-		return false;
-	l->look_ns = w->now_ns;
-	while (nr < DONES_A_LOOK && (ret = take_one(w)) > 0)
+	while (nr < max && (ret = take_one(w)) > 0)
 		nr++;
 	if (ret < 0)
 		hang_up(w, ret == -EBADMSG ? "speaks another language" : "has gone");
 	w->is_busy |= nr > 0;
-	return nr > 0;
+	return nr;
+}
+
+bool gpulink_poll(struct writer *w)
+{
+	struct gpulink *l = &w->link;
+
+	if (l->fd < 0 || w->now_ns - l->look_ns < LOOK_NS)
+		return false;
+	l->look_ns = w->now_ns;
+	return take_some(w, DONES_A_LOOK) > 0;
+}
+
+/* What a worker said before it died counts. */
+void gpulink_forget(struct writer *w, const struct session *s)
+{
+	struct gpulink *l = &w->link;
+
+	for (unsigned i = 0; i < GPULINK_JOBS && l->nr_jobs; i++)
+		if (l->job[i].s == s)
+			l->job[i].s = NULL;
+	if (l->owner != s)
+		return;
+	take_some(w, GPULINK_JOBS);
+	hang_up(w, "has lost its session");
 }
 
 void gpulink_tick(struct writer *w)

@@ -6,7 +6,7 @@
  * the writer, which sends without waiting and never waits for an answer.  A link that is gone, or that owes
  * an answer for too long, ends all of its jobs with an error, and nothing else of the daemon depends on it.
  * A session that ends takes its jobs' completions with it; the copies themselves are protected by pins
- * of kvshm-gpud's own.
+ * and grants of kvshm-gpud's own session, whose end is the link's.
  */
 #ifndef KVSHM_DAEMON_GPULINK_H
 #define KVSHM_DAEMON_GPULINK_H
@@ -17,6 +17,7 @@
 #include "ipc/gpumsg.h"
 
 struct daemon;
+struct save;
 struct session;
 struct writer;
 
@@ -27,17 +28,19 @@ struct writer;
 struct gpujob {
 	uint64_t number;		/* 0: free */
 	struct session *s;		/* NULL: it ended meanwhile */
+	struct save *save;		/* told of the end in the session's stead */
 	uint64_t user_data, stamp_ns, since_ns, bytes;
 	uint8_t op;
 };
 
 struct gpulink {			/* the writer's */
 	int fd;				/* -1: no kvshm-gpud */
+	struct session *owner;		/* kvshm-gpud's own, NULL: it has not said, or may not write */
 	uint64_t next;			/* number of the next job */
 	unsigned nr_jobs;
 	uint64_t look_ns;		/* last look at the socket */
 	struct gpujob job[GPULINK_JOBS];
-	uint64_t nr_links, nr_done, nr_failed, done_bytes; /* since start */
+	uint64_t nr_links, nr_done, nr_failed, loaded_bytes, saved_bytes; /* since start */
 	union gpumsg msg;		/* being sent or taken */
 };
 
@@ -59,17 +62,23 @@ void gpulink_fini(struct gpulink *l);
 void gpulink_take(struct writer *w, int fd);
 
 /**
- * gpulink_submit() - send a checked entry on
- * It completes later by itself.  Return: 0; -ENOTCONN no kvshm-gpud; -EBUSY too many under way; -EAGAIN it
+ * gpulink_submit() - send checked copies on
+ * @what: .s, .op, and either .save or .user_data and .stamp_ns; the rest is filled in
+ * @rec: at most KVSHM_STAGE_MAX
+ * They complete later by themselves.  Return: 0; -ENOTCONN no kvshm-gpud; -EBUSY too many under way; -EAGAIN it
  * does not read fast enough.
  */
-int gpulink_submit(struct writer *w, struct session *s, const struct kvshm_sqe *sqe, const struct kvshm_stage_rec *rec);
+int gpulink_submit(struct writer *w, const struct gpujob *what, uint16_t ns, const struct kvshm_stage_rec *rec,
+		   uint32_t nr);
+
+/* In whose name blocks are granted that kvshm-gpud fills.  Return: 0; -ENOTCONN; -EROFS it may not write. */
+int gpulink_owner(const struct gpulink *l, struct session **ret_s);
 
 /* What has come back.  Return: true if there was something. */
 bool gpulink_poll(struct writer *w);
 
-/* Its completions are wanted by nobody any more. */
-void gpulink_forget(struct gpulink *l, const struct session *s);
+/* Its completions are wanted by nobody any more; if it is kvshm-gpud's own, neither is the link. */
+void gpulink_forget(struct writer *w, const struct session *s);
 
 /* Once a second: does the link owe an answer for too long? */
 void gpulink_tick(struct writer *w);

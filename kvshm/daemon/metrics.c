@@ -224,7 +224,8 @@ static void publish_own(struct writer *w)
 	stat_set(p, METRIC_GPUD_LINKS, w->link.nr_links);
 	stat_set(p, METRIC_GPUD_JOBS, w->link.nr_done);
 	stat_set(p, METRIC_GPUD_JOBS_FAILED, w->link.nr_failed);
-	stat_set(p, METRIC_GPUD_BYTES, w->link.done_bytes);
+	stat_set(p, METRIC_GPUD_IN_BYTES, w->link.loaded_bytes);
+	stat_set(p, METRIC_GPUD_OUT_BYTES, w->link.saved_bytes);
 	stat_set(p, METRIC_EXTENTS, w->d->store.arena.nr_extents);
 	stat_set(p, METRIC_NAMESPACES, READ_ONCE(w->d->store.dir.sb->nr_ns));
 	stat_set(p, METRIC_STAGING_BYTES, READ_ONCE(m->staging_bytes));

@@ -35,7 +35,8 @@ static const struct opdef opdefs[KVSHM_OP_LAST] = {
 			    .is_slow = op_drop_is_slow,
 			    .step = op_drop_step },
 	[KVSHM_OP_HINT] = { .name = "hint", .run = op_hint },
-	[KVSHM_OP_STAGE_IN] = { .name = "stage_in", .run = op_stage },
+	[KVSHM_OP_STAGE_IN] = { .name = "stage_in", .run = op_stage_in },
+	[KVSHM_OP_STAGE_OUT] = { .name = "stage_out", .run = op_stage_out },
 	[KVSHM_OP_DETACH] = { .name = "detach", .run = op_detach },
 };
 
@@ -44,9 +45,15 @@ const struct opdef *opdef_find(uint8_t op)
 	return op < ARRAY_SIZE(opdefs) && opdefs[op].name ? &opdefs[op] : NULL;
 }
 
+/* A block of a STAGE_OUT may come in very many pieces. */
+static uint32_t nr_records(const struct kvshm_sqe *sqe)
+{
+	return sqe->op == KVSHM_OP_STAGE_OUT ? sqe->len / (uint32_t)sizeof(struct kvshm_stage_rec) : sqe->nr;
+}
+
 unsigned op_cost(const struct kvshm_sqe *sqe)
 {
-	return (sqe->op == KVSHM_OP_HINT ? HINT_UNITS : 1) + sqe->nr / RECORDS_A_UNIT;
+	return (sqe->op == KVSHM_OP_HINT ? HINT_UNITS : 1) + nr_records(sqe) / RECORDS_A_UNIT;
 }
 
 void request_take_args(struct request *r, uint32_t off, uint32_t len)

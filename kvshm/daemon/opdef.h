@@ -58,7 +58,8 @@ int op_may_drop(const struct request *r); /* op_drop.c */
 bool op_drop_is_slow(const struct request *r);
 bool op_drop_step(struct request *r);
 int op_hint(struct request *r); /* op_hint.c */
-int op_stage(struct request *r); /* op_stage.c */
+int op_stage_in(struct request *r); /* op_stage.c */
+int op_stage_out(struct request *r);
 
 /* The one copy of what the client wrote: @len bytes at @off of its argument area, into r->args. */
 void request_take_args(struct request *r, uint32_t off, uint32_t len);

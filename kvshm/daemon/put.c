@@ -9,11 +9,11 @@
 #include "kvshm/base/compiler.h"
 #include "kvshm/cache/cache.h"
 #include "kvshm/daemon/daemon.h"
+#include "kvshm/daemon/place.h"
 #include "kvshm/daemon/writer.h"
 
 #define PLACE_RECORDS 32u /* places taken ahead of the bytes, in one grant */
 #define PLACE_BYTES (16u << 20)
-#define PLACE_RUNS 8u
 #define SLICE_MASK (KVSHM_STAGING_SLICES - 1)
 
 static uint32_t nr_slices(uint32_t length)
@@ -26,12 +26,6 @@ static bool is_loose(const struct put *p)
 	return p->flags & KVSHM_SQE_F_LOOSE;
 }
 
-static bool rec_ok(const struct kvshm_commit_rec *rec)
-{
-	return rec->length > 0 && rec->length <= KVSHM_BLOCK_MAX && rec->flags == 0 &&
-	       rec->block.id == 0 && rec->block.generation == 0;
-}
-
 int put_begin(struct writer *w, struct session *s, const struct kvshm_sqe *sqe,
 	      const struct kvshm_commit_rec *rec)
 {
@@ -39,7 +33,7 @@ int put_begin(struct writer *w, struct session *s, const struct kvshm_sqe *sqe,
 	struct put *p;
 
 	for (uint32_t i = 0; i < sqe->nr; i++)
-		if (!rec_ok(&rec[i]))
+		if (!place_rec_ok(&rec[i]))
 			return -EINVAL;
 	p = aligned_alloc(64, round_up(sizeof(*p) + sqe->nr * sizeof(*rec), 64u));
 	if (!p)
@@ -77,29 +71,12 @@ static uint32_t batch_of(const struct put *p)
 /* Blocks of the daemon's own for the next records; a record that finds none stays without. */
 static void place_more(struct writer *w, const struct session *s, struct put *p)
 {
-	const struct directory *dir = &w->d->store.dir;
-	struct kvshm_id_run run[PLACE_RUNS];
-	unsigned nr_runs = 0;
 	int got = 0;
 
-	touch_freshen(w);
 	cache_near(w->cache, s->q.node);
 	if (!p->is_broken)
-		got = cache_grant(w->cache, 0, p->ns, p->rec[p->nr_placed].length, batch_of(p), run,
-				  PLACE_RUNS, &nr_runs, writer_time(w, p->stamp_ns));
-	if (got <= 0) {
-		p->nr_placed++;
-		return;
-	}
-	for (unsigned i = 0; i < nr_runs; i++) {
-		for (uint32_t k = 0; k < run[i].nr && p->nr_placed < p->nr; k++) {
-			uint32_t id = run[i].first + k;
-
-			p->rec[p->nr_placed++].block = (struct kvshm_block_ref){
-				id, state_generation(READ_ONCE(dir->desc[id].state))
-			};
-		}
-	}
+		got = place_records(w, 0, p->ns, &p->rec[p->nr_placed], batch_of(p), p->stamp_ns);
+	p->nr_placed += got > 0 ? (uint32_t)got : 1;
 }
 
 /* The client's tail, believed only inside the window.  Return: 0 with slices not posted yet; -EPROTO. */

@@ -52,6 +52,7 @@ enum death_via { /* what told first that a client is gone */
 };
 
 struct put;
+struct save;
 
 struct slice { /* one slice of staging under way to its place */
 	struct session *s;
@@ -93,6 +94,12 @@ struct queue {
 	uint32_t post, head; /* slices handed to copying; consumed */
 	uint32_t nr_copying;
 	struct slice slice[KVSHM_STAGING_SLICES];
+	/* copies out of a GPU, in order of submission */
+	struct save *first_save, *last_save;
+	struct save *next_save; /* the first that waits for its turn */
+	uint32_t nr_saves;
+	uint32_t saved_blocks; /* being filled */
+	uint64_t saved_bytes;
 };
 
 struct session {

@@ -23,6 +23,7 @@
 #include "kvshm/daemon/lcore.h"
 #include "kvshm/daemon/opdef.h"
 #include "kvshm/daemon/put.h"
+#include "kvshm/daemon/save.h"
 #include "kvshm/daemon/slow.h"
 #include "kvshm/daemon/writer_mail.h"
 
@@ -38,6 +39,19 @@
 uint64_t writer_time(const struct writer *w, uint64_t stamp_ns)
 {
 	return w->d->conf.lockstep ? stamp_ns : w->now_ns;
+}
+
+struct session *writer_known(const struct writer *w, uint32_t slot)
+{
+	for (unsigned i = 0; i < SESSION_MAX; i++)
+		if (w->known[i] && w->known[i]->slot == slot)
+			return w->known[i];
+	return NULL;
+}
+
+uint64_t writer_since(const struct writer *w, uint64_t stamp_ns)
+{
+	return stamp_ns && w->now_ns > stamp_ns ? w->now_ns - stamp_ns : 0;
 }
 
 void writer_report(struct writer *w, struct session *s, enum offence o)
@@ -129,7 +143,7 @@ static unsigned serve_queue(struct writer *w, struct session *s)
 	struct queue *q = &s->q;
 	unsigned units = 0, nr = 0;
 
-	while (units < UNITS_A_POLL && q->nr_puts < PUTS_MAX && !q->is_reported &&
+	while (units < UNITS_A_POLL && q->nr_puts < PUTS_MAX && q->nr_saves < SAVES_MAX && !q->is_reported &&
 	       !q->is_detached && !q->slow.def) {
 		int ret = qp_space(&q->cq);
 

@@ -64,6 +64,12 @@ bool writer_round(struct writer *w);
 /* What time it is for the policy, of something that a client stamped: its own clock's in lockstep. */
 uint64_t writer_time(const struct writer *w, uint64_t stamp_ns);
 
+/* The session with this pin file, if it is not removed yet. */
+struct session *writer_known(const struct writer *w, uint32_t slot);
+
+/* How long ago a client stamped something, 0: unknown. */
+uint64_t writer_since(const struct writer *w, uint64_t stamp_ns);
+
 /* Tell main about a session, once; its queue is not looked at again. */
 void writer_report(struct writer *w, struct session *s, enum offence o);
 

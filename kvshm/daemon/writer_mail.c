@@ -7,6 +7,7 @@
 #include "kvshm/base/log.h"
 #include "kvshm/daemon/daemon.h"
 #include "kvshm/daemon/put.h"
+#include "kvshm/daemon/save.h"
 #include "kvshm/daemon/slow.h"
 
 static void take_pins(struct writer *w, struct session *s)
@@ -52,7 +53,8 @@ static void unserve(struct writer *w, struct session *s)
 	touch_drain_one(w, s);
 	s->q.is_serving = false;
 	slow_abort(&s->q.slow);
-	gpulink_forget(&w->link, s);
+	save_forget(w, s);
+	gpulink_forget(w, s);
 	forget(w->hot, &w->nr_hot, s);
 	forget(w->cold, &w->nr_cold, s);
 	epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, s->doorbell_fd, NULL);

@@ -15,6 +15,7 @@
 #include "tests/hostile/attack_memory.h"
 #include "tests/hostile/attack_queue.h"
 #include "tests/hostile/attack_refs.h"
+#include "tests/hostile/attack_save.h"
 #include "tests/hostile/attack_socket.h"
 #include "tests/hostile/attack_staging.h"
 #include "tests/hostile/flood.h"
@@ -60,6 +61,10 @@ static const struct {
 	ATTACK(grant_beyond_credit),
 	ATTACK(grant_length_forged),
 	ATTACK(grant_untrusted),
+	ATTACK(save_pieces_forged),
+	ATTACK(save_beyond_the_namespace),
+	ATTACK(saves_and_dies),
+	ATTACK(save_arguments_flipped),
 	ATTACK(touches_forged),
 	ATTACK(counters_forged),
 	ATTACK(staging_tail_beyond),

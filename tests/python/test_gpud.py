@@ -35,8 +35,8 @@ NOTCONN, NOENT, EINVAL, ERANGE, STALE, EXIST, ADDRINUSE, TIMEDOUT, EIO, RESET = 
 class Client(Session):
     """Puts blocks in place and asks for copies of them."""
 
-    def __init__(self, daemon):
-        super().__init__(daemon)
+    def __init__(self, daemon, flags=0):
+        super().__init__(daemon, flags)
         self.ns = self.attach_ns(b"gpud", BLOCK)
         assert self.ns >= 0, self.ns
         self.directory = mmap.mmap(self.fds[0], os.fstat(self.fds[0]).st_size, prot=mmap.PROT_READ)
@@ -469,6 +469,13 @@ class Ecc(Failures):
         self.fails(EIO, 70)
 
 
+class Unmarked(Failures):
+    script = "fail=cuEventRecord:1:2"
+
+    def test_copies_that_nobody_would_see_land_end_the_worker(self):
+        self.fails(EIO, 70)
+
+
 class Refusal(Base):
     script = "missing=cuMemcpyBatchAsync;fail=cuMemcpyHtoDAsync:3:2"
 
@@ -518,14 +525,15 @@ class Alone(unittest.TestCase):
         c = Client(daemon)
         path = os.path.join(os.path.dirname(daemon.socket), "gpud.link")
         self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
-        good = struct.pack("<IHHIi", MAGIC, LINK, 16, ABI, os.getpid())
+        good = struct.pack("<IHHII", MAGIC, LINK, 16, ABI, 0)
         for bad in (struct.pack("<IHHQiI", MAGIC, DONE, 24, 77, 1, 0), struct.pack("<IHHQiI", MAGIC, DONE, 24, 0, 1, 0),
-                    struct.pack("<IHH", MAGIC, DONE, 8), struct.pack("<IHHIi", MAGIC, LINK, 16, ABI + 1, 1), b"?",
-                    struct.pack("<IHHIi", MAGIC ^ 1, LINK, 16, ABI, 1)):
+                    struct.pack("<IHH", MAGIC, DONE, 8), struct.pack("<IHHII", MAGIC, LINK, 16, ABI + 1, 1), b"?",
+                    struct.pack("<IHHII", MAGIC ^ 1, LINK, 16, ABI, 1)):
             s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             s.settimeout(10)
             s.connect(path)
             s.send(good)
+            self.assertEqual(s.recv(100), good)
             s.send(bad)
             self.assertEqual(s.recv(1), b"", bad)
             s.close()
@@ -535,13 +543,8 @@ class Alone(unittest.TestCase):
         s.settimeout(10)
         s.connect(path)
         s.send(good)
-        ref = c.put(1, content(1))
-        while True:
-            c.ask(1, [ref])
-            done = c.pop(0.5)
-            if done is None:
-                break
-            self.assertEqual(done[1], -NOTCONN)
+        self.assertEqual(s.recv(100), good)
+        c.ask(1, [c.put(1, content(1))])
         job = s.recv(32768)
         self.assertEqual(struct.unpack_from("<H", job, 4)[0], JOB)
         s.close()

@@ -177,13 +177,14 @@ enum kvshm_op {
 	KVSHM_OP_HINT = 6,		/* args: nr struct kvshm_hint_rec, of blocks of .ns */
 	KVSHM_OP_PREFETCH = 7,
 	KVSHM_OP_STAGE_IN = 8,		/* args: nr struct kvshm_stage_rec: from the arena to a GPU, by kvshm-gpud */
-	KVSHM_OP_STAGE_OUT = 9,
+	KVSHM_OP_STAGE_OUT = 9,		/* a COMMIT of blocks that kvshm-gpud fills from a GPU before; args: nr struct
+					 * kvshm_commit_rec, behind them the copies as struct kvshm_stage_rec */
 	KVSHM_OP_DETACH = 10,
 	KVSHM_OP_LAST
 };
 
-#define KVSHM_SQE_F_NOPARENT 0x01	/* COMMIT: a chain from its root (.key is zero) */
-#define KVSHM_SQE_F_LOOSE 0x02		/* COMMIT: every record is a loose block */
+#define KVSHM_SQE_F_NOPARENT 0x01	/* COMMIT, STAGE_OUT: a chain from its root (.key is zero) */
+#define KVSHM_SQE_F_LOOSE 0x02		/* COMMIT, STAGE_OUT: every record is a loose block */
 #define KVSHM_SQE_F_STAGED 0x04		/* COMMIT: payload comes through the staging window */
 #define KVSHM_SQE_F_ALL 0x08		/* DROP: all blocks of the namespace */
 #define KVSHM_SQE_F_KNOWN 0x0f
@@ -197,7 +198,7 @@ struct kvshm_sqe {			/* [client] 64 bytes */
 	uint32_t off;			/* byte offset in the argument area, 8-aligned */
 	uint32_t len;			/* bytes of arguments; GRANT: bytes of a block */
 	uint64_t stamp_ns;		/* CLOCK_MONOTONIC at submit, 0 = unknown */
-	struct kvshm_key key;		/* COMMIT: key of the parent; DROP: key; else zero */
+	struct kvshm_key key;		/* COMMIT, STAGE_OUT: key of the parent; DROP: key; else zero */
 };
 
 struct kvshm_id_run {
@@ -212,8 +213,8 @@ struct kvshm_cqe {			/* [daemon] 64 bytes */
 	uint8_t op;
 	uint8_t resv0;
 	uint16_t nr_runs;
-	uint32_t nr_duplicate;		/* COMMIT: keys that were there already */
-	uint32_t nr_dropped;		/* COMMIT: keys not published */
+	uint32_t nr_duplicate;		/* COMMIT, STAGE_OUT: keys that were there already */
+	uint32_t nr_dropped;		/* COMMIT, STAGE_OUT: keys not published */
 	struct kvshm_id_run run[KVSHM_CQE_RUNS];	/* GRANT: what was granted */
 };
 
@@ -223,7 +224,7 @@ struct kvshm_block_ref {
 
 struct kvshm_commit_rec {		/* 64 bytes; the parent of record i is record i - 1 */
 	struct kvshm_key key;
-	struct kvshm_block_ref block;	/* the grant; zero when staged */
+	struct kvshm_block_ref block;	/* the grant; zero when staged, and of STAGE_OUT */
 	uint32_t length;		/* payload bytes */
 	uint16_t tokens;		/* 0 = the namespace's */
 	uint16_t flags;			/* 0 */
@@ -267,11 +268,11 @@ struct kvshm_hint_rec {			/* 40 bytes; what a kind does not use is zero */
 	uint32_t resv;
 };
 
-#define KVSHM_STAGE_MAX 256u		/* records of one STAGE_IN */
+#define KVSHM_STAGE_MAX 256u		/* copies of one STAGE_IN or STAGE_OUT */
 
 struct kvshm_stage_rec {		/* 40 bytes: one contiguous copy */
-	struct kvshm_block_ref block;	/* published; kvshm-gpud pins it itself while it copies */
-	uint32_t off, len;		/* of its payload; len > 0 */
+	struct kvshm_block_ref block;	/* published; kvshm-gpud pins it itself while it copies.  STAGE_OUT: zero */
+	uint32_t off, len;		/* of its payload; len > 0.  STAGE_OUT: without a gap, see the ABI's page */
 	uint64_t buffer;		/* token that kvshm-gpud gave for a buffer of the client */
 	uint64_t buffer_off;
 	uint64_t resv;

@@ -118,7 +118,9 @@ static void padding_that_is_not_zero_is_refused(void **state)
 	m.buffer.error = 1;
 	assert_int_equal(gpumsg_check(&m, len), -EBADMSG);
 	len = make(&m, GPUMSG_DONE, 0);
-	m.done.resv = 1;
+	m.done.flags = GPUMSG_DONE_F_HELD;
+	assert_int_equal(gpumsg_check(&m, len), GPUMSG_DONE);
+	m.done.flags = GPUMSG_DONE_F_KNOWN + 1;
 	assert_int_equal(gpumsg_check(&m, len), -EBADMSG);
 }
 

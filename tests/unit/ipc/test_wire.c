@@ -63,7 +63,6 @@ static void wire_refuses_an_unknown_opcode(void **state)
 static void wire_refuses_opcodes_without_a_rule(void **state)
 {
 	assert_int_equal(check((struct kvshm_sqe){ .op = KVSHM_OP_PREFETCH }), -EOPNOTSUPP);
-	assert_int_equal(check((struct kvshm_sqe){ .op = KVSHM_OP_STAGE_OUT }), -EOPNOTSUPP);
 }
 
 static void wire_refuses_copies_that_are_none_too_many_or_of_another_length(void **state)
@@ -72,6 +71,42 @@ static void wire_refuses_copies_that_are_none_too_many_or_of_another_length(void
 	assert_int_equal(check((struct kvshm_sqe){ .op = KVSHM_OP_STAGE_IN, .nr = 257, .len = 257 * 40 }), -EINVAL);
 	assert_int_equal(check((struct kvshm_sqe){ .op = KVSHM_OP_STAGE_IN, .nr = 2, .len = 40 }), -EINVAL);
 	assert_int_equal(check((struct kvshm_sqe){ .op = KVSHM_OP_STAGE_IN, .nr = 256, .len = 256 * 40 }), 0);
+}
+
+/* @nr records, @more bytes behind them. */
+static int check_out(uint32_t nr, uint32_t more)
+{
+	return check((struct kvshm_sqe){ .op = KVSHM_OP_STAGE_OUT, .flags = KVSHM_SQE_F_NOPARENT, .nr = nr,
+					 .len = nr * 64 + more });
+}
+
+static void wire_refuses_copies_out_without_their_pieces(void **state)
+{
+	struct kvshm_sqe e = { .op = KVSHM_OP_STAGE_OUT, .flags = KVSHM_SQE_F_LOOSE, .nr = 256, .len = 256 * 104 };
+
+	assert_int_equal(check(e), 0);
+	assert_int_equal(check_out(1, 40), 0);
+	assert_int_equal(check_out(2, 256 * 40), 0);
+	assert_int_equal(check_out(0, 40), -EINVAL);
+	assert_int_equal(check_out(257, 257 * 40), -EINVAL);
+	assert_int_equal(check_out(1, 257 * 40), -EINVAL);
+	assert_int_equal(check_out(2, 40), -EINVAL);
+	assert_int_equal(check_out(2, 0), -EINVAL);
+	assert_int_equal(check_out(1, 44), -EINVAL);
+	assert_int_equal(check_out(1, (uint32_t)-24), -EINVAL);
+	e.len = UINT32_MAX - 64;
+	assert_int_equal(check(e), -EINVAL);
+	e.len = 256 * 104;
+	e.off = ARGS - e.len;
+	assert_int_equal(check(e), 0);
+	e.off += 8;
+	assert_int_equal(check(e), -EFAULT);
+	e.off = 0;
+	e.flags = KVSHM_SQE_F_STAGED;
+	assert_int_equal(check(e), -EINVAL);
+	e.flags = KVSHM_SQE_F_LOOSE;
+	e.key.bytes[9] = 1;
+	assert_int_equal(check(e), -EINVAL);
 }
 
 static void wire_refuses_hints_that_are_none_too_many_or_of_another_length(void **state)
@@ -255,7 +290,7 @@ static void random_entries_are_refused_or_stay_inside(void **state)
 			e.nr %= 5000;
 			memset(&e.key, 0, sizeof(e.key));
 			if (s >> 63)
-				e.len = e.nr * (e.op == KVSHM_OP_COMMIT ? 64 : 8);
+				e.len = e.nr * (e.op == KVSHM_OP_COMMIT ? 64 : e.op == KVSHM_OP_STAGE_OUT ? 104 : 8);
 			if (s >> 62 & 1)
 				e.off &= ~7u;
 		}
@@ -266,7 +301,8 @@ static void random_entries_are_refused_or_stay_inside(void **state)
 		}
 		accepted++;
 		assert_true(e.nr <= KVSHM_COMMIT_MAX);
-		if (e.op == KVSHM_OP_COMMIT || e.op == KVSHM_OP_RETURN || e.op == KVSHM_OP_ATTACH_NS)
+		if (e.op == KVSHM_OP_COMMIT || e.op == KVSHM_OP_RETURN || e.op == KVSHM_OP_ATTACH_NS ||
+		    e.op == KVSHM_OP_STAGE_IN || e.op == KVSHM_OP_STAGE_OUT)
 			assert_true((uint64_t)e.off + e.len <= args_len && e.off % 8 == 0 && e.len > 0);
 	}
 	assert_true(accepted > 1000);		/* or the loop has tested nothing */
@@ -280,6 +316,7 @@ int main(void)
 		cmocka_unit_test(wire_refuses_an_unknown_opcode),
 		cmocka_unit_test(wire_refuses_opcodes_without_a_rule),
 		cmocka_unit_test(wire_refuses_copies_that_are_none_too_many_or_of_another_length),
+		cmocka_unit_test(wire_refuses_copies_out_without_their_pieces),
 		cmocka_unit_test(wire_refuses_hints_that_are_none_too_many_or_of_another_length),
 		cmocka_unit_test(wire_refuses_an_unknown_flag),
 		cmocka_unit_test(wire_refuses_a_flag_of_another_opcode),
