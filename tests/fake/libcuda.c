@@ -25,7 +25,7 @@ struct CUmod_st {
 };
 
 pthread_mutex_t fake_lock = PTHREAD_MUTEX_INITIALIZER;
-CUresult fake_sticky;
+CUresult fake_sticky[FAKE_DEVICES];
 static bool is_started;
 static struct CUctx_st ctxs[FAKE_DEVICES];
 static __thread CUcontext ctx_stack[CTX_DEPTH];
@@ -60,9 +60,7 @@ CUresult fake_enter(enum fake_entry e)
 	if (!r && e != E_Init && !is_started)
 		r = CUDA_ERROR_NOT_INITIALIZED;
 	if (!r && !needs_no_context(e)) {
-		r = fake_sticky;
-		if (!r && fake_current() < 0)
-			r = CUDA_ERROR_INVALID_CONTEXT;
+		r = fake_current() < 0 ? CUDA_ERROR_INVALID_CONTEXT : fake_sticky[fake_current()];
 	}
 	if (r)
 		pthread_mutex_unlock(&fake_lock);
@@ -190,8 +188,8 @@ FAKE_ENTRY(DevicePrimaryCtxRetain)(CUcontext *ctx, CUdevice device)
 		return r;
 	if (!is_device(device))
 		return fake_leave(CUDA_ERROR_INVALID_DEVICE);
-	if (fake_sticky)
-		return fake_leave(fake_sticky);
+	if (fake_sticky[device])
+		return fake_leave(fake_sticky[device]);
 	ctxs[device].retained++;
 	*ctx = &ctxs[device];
 	return fake_leave(CUDA_SUCCESS);
@@ -248,30 +246,9 @@ FAKE_ENTRY(CtxGetCurrent)(CUcontext *ctx)
 	return fake_leave(CUDA_SUCCESS);
 }
 
-FAKE_ENTRY(DeviceCanAccessPeer)(int *can, CUdevice device, CUdevice peer)
+int fake_ctx_device(CUcontext ctx)
 {
-	CUresult r = fake_enter(E_DeviceCanAccessPeer);
-
-	if (r)
-		return r;
-	*can = fake_conf.peer && device != peer;
-	return fake_leave(is_device(device) && is_device(peer) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE);
-}
-
-FAKE_ENTRY(CtxEnablePeerAccess)(CUcontext peer, unsigned flags)
-{
-	CUresult r = fake_enter(E_CtxEnablePeerAccess);
-	static bool enabled[FAKE_DEVICES][FAKE_DEVICES];
-
-	(void)flags;
-	if (r)
-		return r;
-	if (!peer || !fake_conf.peer || peer->dev == fake_current())
-		return fake_leave(CUDA_ERROR_PEER_ACCESS_UNSUPPORTED);
-	if (enabled[fake_current()][peer->dev])
-		return fake_leave(CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED);
-	enabled[fake_current()][peer->dev] = true;
-	return fake_leave(CUDA_SUCCESS);
+	return ctx && ctx->retained ? ctx->dev : -1;
 }
 
 /* ---- copies ----------------------------------------------------------------------------------------- */
@@ -344,12 +321,18 @@ static CUresult copy(CUstream stream, enum gpu_dir dir, const struct shape *c, u
 	return CUDA_SUCCESS;
 }
 
-static CUresult copy_plain(enum fake_entry e, CUstream stream, enum gpu_dir dir, uint64_t dst, uint64_t src, size_t len)
+CUresult fake_copy(CUstream stream, enum gpu_dir dir, uint64_t dst, uint64_t src, size_t len, uint64_t extra_ns)
 {
 	const struct shape c = { .dst = dst, .src = src, .width = len, .rows = 1 };
+
+	return copy(stream, dir, &c, extra_ns);
+}
+
+static CUresult copy_plain(enum fake_entry e, CUstream stream, enum gpu_dir dir, uint64_t dst, uint64_t src, size_t len)
+{
 	CUresult r = fake_enter(e);
 
-	return r ? r : fake_leave(copy(stream, dir, &c, 0));
+	return r ? r : fake_leave(fake_copy(stream, dir, dst, src, len, 0));
 }
 
 FAKE_ENTRY(MemcpyHtoDAsync)(CUdeviceptr dst, const void *src, size_t len, CUstream stream)
@@ -365,14 +348,6 @@ FAKE_ENTRY(MemcpyDtoHAsync)(void *dst, CUdeviceptr src, size_t len, CUstream str
 FAKE_ENTRY(MemcpyDtoDAsync)(CUdeviceptr dst, CUdeviceptr src, size_t len, CUstream stream)
 {
 	return copy_plain(E_MemcpyDtoDAsync, stream, GPU_D2D, dst, src, len);
-}
-
-FAKE_ENTRY(MemcpyPeerAsync)(CUdeviceptr dst, CUcontext dst_ctx, CUdeviceptr src, CUcontext src_ctx, size_t len,
-			    CUstream stream)
-{
-	(void)dst_ctx;
-	(void)src_ctx;
-	return copy_plain(E_MemcpyPeerAsync, stream, GPU_D2D, dst, src, len);
 }
 
 FAKE_ENTRY(Memcpy2DAsync)(const CUDA_MEMCPY2D *d, CUstream stream)

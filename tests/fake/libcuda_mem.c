@@ -445,6 +445,7 @@ FAKE_ENTRY(EventCreate)(CUevent *event, unsigned flags)
 		return fake_leave(CUDA_ERROR_OUT_OF_MEMORY);
 	e->word = &e->own;
 	e->flags = flags;
+	e->dev = fake_current();
 	if (flags & CU_EVENT_INTERPROCESS) {
 		e->seq = ++next_seq;
 		fd = file_new(e->seq, 4096);
@@ -514,6 +515,7 @@ FAKE_ENTRY(IpcOpenEventHandle)(CUevent *event, CUipcEventHandle handle)
 	if (!e)
 		abort();
 	e->word = at;
+	e->dev = fake_current();
 	e->flags = CU_EVENT_DISABLE_TIMING | CU_EVENT_INTERPROCESS;
 	e->next = events;
 	events = e;

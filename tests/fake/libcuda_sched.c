@@ -186,10 +186,11 @@ static void take_off(struct fake_op *op)
 	op_put(op);
 }
 
-void fake_drop_all(void)
+void fake_lose(int dev, CUresult r)
 {
+	fake_sticky[dev] = r;
 	for (struct CUstream_st *s = streams; s; s = s->next)
-		while (s->head)
+		while (s->dev == dev && s->head)
 			take_off(s->head);
 }
 
@@ -202,9 +203,9 @@ static void run_until(uint64_t t)
 		if (fake_conf.is_virtual)
 			virtual_ns = max_of(virtual_ns, op->end_ns);
 		if (op->land) {
-			fake_sticky = op->land;
-			fake_drop_all();
-			return;
+			fake_lose(op->stream->dev, op->land);
+			schedule_all();
+			continue;
 		}
 		finish(op);
 		take_off(op);
@@ -242,10 +243,10 @@ static void idle(void)
 }
 
 /* What a query answers. */
-static CUresult look(bool is_ready)
+static CUresult look(int dev, bool is_ready)
 {
-	if (fake_sticky)
-		return fake_sticky;
+	if (fake_sticky[dev])
+		return fake_sticky[dev];
 	if (is_ready) {
 		idle_step = IDLE_NS;
 		return CUDA_SUCCESS;
@@ -453,7 +454,7 @@ FAKE_ENTRY(StreamQuery)(CUstream stream)
 	if (!s)
 		return fake_leave(400);
 	fake_run();
-	return fake_leave(look(!s->head));
+	return fake_leave(look(s->dev, !s->head));
 }
 
 FAKE_ENTRY(StreamWaitEvent)(CUstream stream, CUevent event, unsigned flags)
@@ -492,7 +493,8 @@ FAKE_ENTRY(EventRecord)(CUevent event, CUstream stream)
 	if (r)
 		return r;
 	s = fake_stream(stream, fake_current());
-	if (!s || !event || event->is_dead)
+	/* a stream waits for an event of another context, but does not record it */
+	if (!s || !event || event->is_dead || event->dev != s->dev)
 		return fake_leave(400);
 	op = fake_op_new(OP_RECORD, s);
 	op->event = event;
@@ -516,7 +518,7 @@ FAKE_ENTRY(EventQuery)(CUevent event)
 	if (!event || event->is_dead)
 		return fake_leave(400);
 	fake_run();
-	return fake_leave(look(READ_ONCE(event->word->done) >= READ_ONCE(event->word->recorded)));
+	return fake_leave(look(event->dev, READ_ONCE(event->word->done) >= READ_ONCE(event->word->recorded)));
 }
 
 FAKE_ENTRY(EventElapsedTime)(float *ms, CUevent start, CUevent end)
