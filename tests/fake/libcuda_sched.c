@@ -22,6 +22,7 @@
 
 #define POLL_NS 20000			/* real clock: how often a word is looked at */
 #define IDLE_NS 500			/* virtual clock: a look that finds nothing ready, doubled each time */
+#define IDLE_MAX_NS 1000000000
 
 static struct CUstream_st *streams;
 static struct CUstream_st null_streams[FAKE_DEVICES];
@@ -239,7 +240,7 @@ static void idle(void)
 	if (!op)
 		return;
 	fake_advance(min_of(idle_step, max_of(op->end_ns, virtual_ns) - virtual_ns));
-	idle_step *= 2;
+	idle_step = min_of(2 * idle_step, (uint64_t)IDLE_MAX_NS);
 }
 
 /* What a query answers. */
