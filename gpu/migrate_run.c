@@ -406,6 +406,19 @@ uint32_t migrate_run_poll(struct migrate_run *r)
 	return count_open(r);
 }
 
+void migrate_run_end(struct migrate_run *r)
+{
+	for (uint32_t n = 0; n < r->max_requests; n++) {
+		struct request *q = &r->request[n];
+
+		if (!q->is_used || is_ended(q) || end_request(q, -ECANCELED) < 0)
+			continue;
+		ask(r, n);
+		if (q->m.is_asked)
+			r->engine.resume(r->engine.arg, n);
+	}
+}
+
 /* ---- what became of it ----------------------------------------------------------------------------------------- */
 
 int migrate_run_state(const struct migrate_run *r, uint32_t request)

@@ -55,6 +55,9 @@ struct migrate_run;
 int migrate_run_create(struct hops *hops, const struct gpu_layout *layout, uint32_t max_blocks,
 		       const struct migrate_run_config *cfg, struct migrate_run **ret);
 
+/* Abort all that can be, and let the engine run them where they are, also what was asked to stop and has not yet. */
+void migrate_run_end(struct migrate_run *r);
+
 /* After hops_destroy(), whatever that said.  NULL is let be. */
 void migrate_run_destroy(struct migrate_run *r);
 

@@ -65,9 +65,17 @@ struct kvshm_stage {
 	struct kvshm_block *blocks;	/* [max_blocks]; buffered: .id is the slot */
 };
 
+/* What stands on a side and is closed before it. */
+struct gpu_user {
+	struct gpu_user *next;
+	void (*close)(struct gpu_user *u);	/* takes itself off */
+};
+
 struct kvshm_gpu {
 	struct kvshm_gpu *next;
 	struct kvshm *k;
+	struct gpu_user *users;
+	int left;			/* a user left something behind: so are device and context */
 	struct cuda cu;
 	struct gpu_ctx ctx;
 	struct gpu_layout layout;
@@ -101,7 +109,12 @@ int gpu_pump(struct kvshm_gpu *g);
 /* What is not over stays as it is until the process ends. */
 void gpu_leave_behind(struct kvshm_gpu *g);
 
-/* gpu.c: at kvshm_close() */
+/* gpu.c */
+
+void gpu_user_add(struct kvshm_gpu *g, struct gpu_user *u);
+/* @error: 0, or why something of it is left behind. */
+void gpu_user_remove(struct kvshm_gpu *g, struct gpu_user *u, int error);
+/* At kvshm_close(). */
 void gpu_close_all(struct kvshm *k);
 
 #endif
