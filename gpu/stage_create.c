@@ -107,7 +107,7 @@ static int side_create(struct stage *s, enum stage_dir dir)
 
 	if (!ret)
 		ret = bounce_create(&side->stream, dir, s->pinned.base + (size_t)dir * s->lim.bounce_len,
-				    s->lim.bounce_len / BOUNCE_SLICES, BOUNCE_SLICES, &side->bounce);
+				    s->lim.bounce_len / BOUNCE_SLICES, BOUNCE_SLICES, NULL, &side->bounce);
 	if (!ret && s->lim.landing_len && s->ways & STAGE_MAY(STAGE_WAY_LAND))
 		ret = own_device_alloc(s->ctx, s->lim.landing_len, &side->landing);
 	return ret;
