@@ -5,35 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "kvshm/base/compiler.h"
-
-struct request {
-	struct migrate m;
-	struct migrate_tables tables;
-	int error;			/* why it was aborted */
-	bool is_used;
-	bool is_lost;			/* a device was lost with copies of it under way */
-	bool is_counted;
-};
-
-struct message {			/* what a hop carries */
-	struct migrate_piece *pieces;	/* [max_blocks] */
-	unsigned nr;
-	struct message *next;		/* submitted behind it */
-};
-
-struct migrate_run {
-	struct hops *hops;
-	uint32_t nr_groups, block_tokens, max_blocks;
-	uint64_t token_bytes;		/* of all groups and layers */
-	struct migrate_engine engine;
-	uint32_t max_pauses, max_requests;
-	struct migrate_run_info info;
-	struct message *first, **last, *idle;
-	struct hop_block *blocks;	/* of the call, [max_blocks * nr_groups] */
-	struct migrate **set;		/* all of .request */
-	struct request request[];
-};
+#include "gpu/migrate_priv.h"
 
 static struct request *request_of(const struct migrate_run *r, uint32_t n)
 {
@@ -62,19 +34,6 @@ static int layout_take(struct migrate_run *r, const struct gpu_layout *l)
 		r->token_bytes += (uint64_t)gpu_layout_group_layers(l, g) * y->nr_parts * y->nr_heads * y->run_len;
 	}
 	return 0;
-}
-
-static struct message *message_new(const struct migrate_run *r)
-{
-	struct message *m = calloc(1, sizeof(*m));
-
-	if (m)
-		m->pieces = malloc(r->max_blocks * sizeof(*m->pieces));
-	if (m && !m->pieces) {
-		free(m);
-		return NULL;
-	}
-	return m;
 }
 
 static int arrays_create(struct migrate_run *r, uint32_t max_blocks)
@@ -119,17 +78,6 @@ int migrate_run_create(struct hops *hops, const struct gpu_layout *layout, uint3
 	}
 	*ret = r;
 	return 0;
-}
-
-static void messages_free(struct message *m)
-{
-	struct message *next;
-
-	for (; m; m = next) {
-		next = m->next;
-		free(m->pieces);
-		free(m);
-	}
 }
 
 void migrate_run_destroy(struct migrate_run *r)
@@ -197,7 +145,7 @@ int migrate_run_moved(struct migrate_run *r, uint32_t request, bool is_there)
 	return q ? migrate_switched(&q->m, is_there) : -EINVAL;
 }
 
-static int end_request(struct request *q, int error)
+int request_end(struct request *q, int error)
 {
 	int ret = migrate_abort(&q->m);
 
@@ -210,138 +158,7 @@ int migrate_run_abort(struct migrate_run *r, uint32_t request)
 {
 	struct request *q = request_of(r, request);
 
-	return q ? end_request(q, -ECANCELED) : -EINVAL;
-}
-
-/* ---- messages ----------------------------------------------------------------------------------------------- */
-
-static struct message *message_take(struct migrate_run *r)
-{
-	struct message *m = r->idle;
-
-	if (!m)
-		return message_new(r);
-	r->idle = m->next;
-	return m;
-}
-
-static void message_put(struct migrate_run *r, struct message *m)
-{
-	m->next = r->idle;
-	r->idle = m;
-}
-
-/* ---- landing ------------------------------------------------------------------------------------------------ */
-
-static void message_over(struct migrate_run *r, struct message *m, int error)
-{
-	for (unsigned i = 0; i < m->nr; i++) {
-		const struct migrate_piece *p = &m->pieces[i];
-		struct request *q = &r->request[p->request];
-
-		if (error < 0)
-			end_request(q, error);
-		migrate_landed(&q->m, p->step.nr);
-	}
-	message_put(r, m);
-}
-
-static struct message *message_pop(struct migrate_run *r)
-{
-	struct message *m = r->first;
-
-	r->first = m->next;
-	if (!r->first)
-		r->last = &r->first;
-	return m;
-}
-
-/* Their copies may be under way for ever. */
-static void all_lost(struct migrate_run *r, int error)
-{
-	for (uint32_t i = 0; i < r->max_requests; i++) {
-		struct request *q = &r->request[i];
-
-		if (!q->is_used || q->is_lost)
-			continue;
-		end_request(q, error);
-		q->is_lost = q->m.nr_flight;
-	}
-}
-
-/* Return: is there anything new? */
-static bool land(struct migrate_run *r)
-{
-	bool is_new = false;
-	int ret;
-
-	while ((ret = hops_take(r->hops))) {
-		message_over(r, message_pop(r), ret < 0 ? ret : 0);
-		is_new = true;
-	}
-	if (hops_error(r->hops, NULL))
-		all_lost(r, hops_error(r->hops, NULL));
-	return is_new;
-}
-
-/* ---- issuing ------------------------------------------------------------------------------------------------ */
-
-static uint32_t piece_blocks(const struct migrate_run *r, const struct migrate_piece *p, struct hop_block *ret)
-{
-	const struct migrate_tables *t = &r->request[p->request].tables;
-	uint32_t n = 0;
-
-	for (uint32_t g = 0; g < r->nr_groups; g++)
-		for (uint32_t i = p->step.first; i < p->step.first + p->step.nr; i++)
-			ret[n++] = (struct hop_block){ .group = g, .from = t->from[g][i], .to = t->to[g][i],
-						       .nr_tokens = (uint16_t)p->step.nr_tokens };
-	return n;
-}
-
-static void count_pause(struct migrate_run *r, const struct migrate_piece *p)
-{
-	if (p->step.act == MIGRATE_DO_TAIL)
-		r->info.pause_bytes_max = max_of(r->info.pause_bytes_max, p->step.nr_tokens * r->token_bytes);
-}
-
-static void message_send(struct migrate_run *r, struct message *m)
-{
-	uint32_t nr = 0;
-	int ret;
-
-	for (unsigned i = 0; i < m->nr; i++) {
-		nr += piece_blocks(r, &m->pieces[i], r->blocks + nr);
-		count_pause(r, &m->pieces[i]);
-	}
-	ret = hops_submit(r->hops, r->blocks, nr);
-	if (ret < 0) {
-		message_over(r, m, ret);
-		return;
-	}
-	m->next = NULL;
-	*r->last = m;
-	r->last = &m->next;
-	r->info.hops++;
-	r->info.pieces += m->nr;
-}
-
-/* Return: has something been issued? */
-static bool issue(struct migrate_run *r)
-{
-	struct message *m;
-
-	if (hops_error(r->hops, NULL) || !hops_has_room(r->hops))
-		return false;
-	m = message_take(r);
-	if (!m)
-		return false;
-	m->nr = migrate_batch(r->set, r->max_requests, m->pieces, r->max_blocks, r->max_blocks);
-	if (m->nr) {
-		message_send(r, m);
-		return true;
-	}
-	message_put(r, m);
-	return false;
+	return q ? request_end(q, -ECANCELED) : -EINVAL;
 }
 
 /* ---- the engine ---------------------------------------------------------------------------------------------- */
@@ -398,10 +215,10 @@ uint32_t migrate_run_poll(struct migrate_run *r)
 	bool is_new;
 
 	do {
-		is_new = land(r);
+		is_new = messages_land(r);
 		for (uint32_t i = 0; i < r->max_requests; i++)
 			is_new |= r->request[i].is_used && ask(r, i);
-		is_new |= issue(r);
+		is_new |= messages_issue(r);
 	} while (is_new);
 	return count_open(r);
 }
@@ -411,7 +228,7 @@ void migrate_run_end(struct migrate_run *r)
 	for (uint32_t n = 0; n < r->max_requests; n++) {
 		struct request *q = &r->request[n];
 
-		if (!q->is_used || is_ended(q) || end_request(q, -ECANCELED) < 0)
+		if (!q->is_used || is_ended(q) || request_end(q, -ECANCELED) < 0)
 			continue;
 		ask(r, n);
 		if (q->m.is_asked)

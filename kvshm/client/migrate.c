@@ -168,7 +168,7 @@ __public int kvshm_migrate_add(struct kvshm_migrate *m, const struct kvshm_migra
 
 	if (is_forked(m))
 		return -EOWNERDEAD;
-	if (req->sz != sizeof(*req))
+	if (req->sz != sizeof(*req) || !req->from || !req->to)
 		return -EINVAL;
 	for (uint32_t g = 0; g < m->from->layout.nr_groups; g++) {
 		t.from[g] = req->from[g];

@@ -66,8 +66,9 @@ static inline void hx_pool(struct hx *x, unsigned side, const char *dims)
 	gpu_ctx_leave(x->ctx[side]);
 	x->pool[side] = pool;
 	assert_int_equal(gpu_geometry_layout(&hx_model, dims, HX_TOKENS, HX_BLOCKS, pool, &x->l[side], NULL), 0);
-	for (uint64_t i = 0; i < x->pool_len[side]; i++)
-		hx_at(pool)[i] = (char)((i + 1000 * side) * 2654435761u >> 13);
+	/* no word of it twice */
+	for (uint64_t i = 0; i < x->pool_len[side] / 8; i++)
+		((uint64_t *)(void *)hx_at(pool))[i] = (2 * i + side) * 0x9e3779b97f4a7c15ull;
 }
 
 /* Devices, pools, layouts; the hops are made by hx_hops(). */
