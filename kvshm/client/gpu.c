@@ -281,6 +281,10 @@ void gpu_user_remove(struct kvshm_gpu *g, struct gpu_user *u, int error)
 	while (*p != u)
 		p = &(*p)->next;
 	*p = u->next;
+	if (!error)
+		return;
+	u->next = g->behind;
+	g->behind = u;
 	g->left = g->left ? g->left : error;
 }
 

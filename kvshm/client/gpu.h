@@ -75,7 +75,8 @@ struct kvshm_gpu {
 	struct kvshm_gpu *next;
 	struct kvshm *k;
 	struct gpu_user *users;
-	int left;			/* a user left something behind: so are device and context */
+	struct gpu_user *behind;	/* that left something behind: so are device and context */
+	int left;			/* the first one's error */
 	struct cuda cu;
 	struct gpu_ctx ctx;
 	struct gpu_layout layout;
@@ -112,7 +113,7 @@ void gpu_leave_behind(struct kvshm_gpu *g);
 /* gpu.c */
 
 void gpu_user_add(struct kvshm_gpu *g, struct gpu_user *u);
-/* @error: 0, or why something of it is left behind. */
+/* @error: 0, or why something of it is left behind: then @u stays. */
 void gpu_user_remove(struct kvshm_gpu *g, struct gpu_user *u, int error);
 /* At kvshm_close(). */
 void gpu_close_all(struct kvshm *k);

@@ -156,7 +156,8 @@ __public int kvshm_migrate_close(struct kvshm_migrate *m)
 	gpu_user_remove(m->from, &m->on_from, ret);
 	gpu_user_remove(m->to, &m->on_to, ret);
 	migrate_run_destroy(m->run);
-	free(m);
+	if (ret == 0)
+		free(m);
 	return ret;
 }
 

@@ -320,8 +320,8 @@ static void what_cannot_be_is_refused(void **state)
 
 static void a_disk_that_does_not_answer_is_left_behind(void **state)
 {
+	static struct fixture x;
 	struct cufile_counters n;
-	struct fixture x;
 	uint64_t at;
 
 	(void)state;
@@ -343,7 +343,7 @@ static void a_disk_that_does_not_answer_is_left_behind(void **state)
 
 static void a_lost_device_ends_it_for_good(void **state)
 {
-	struct fixture x;
+	static struct fixture x;
 
 	(void)state;
 	begin(&x, &even, "L/BKHNC");

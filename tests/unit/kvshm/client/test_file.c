@@ -156,8 +156,8 @@ static void what_cannot_be_is_refused(void **state)
 
 static void a_disk_that_does_not_answer_is_left_behind(void **state)
 {
+	static struct fx x;
 	struct cufile_counters n;
-	struct fx x;
 
 	begin(&x, *state, "delay=1500");
 	x.o.timeout_ms = 20;

@@ -237,7 +237,7 @@ static void a_side_that_closes_lets_requests_run(void **state)
 
 static void a_device_that_hangs_is_left_behind(void **state)
 {
-	struct moving x;
+	static struct moving x;
 
 	begin(&x, *state, "devices=2;peer=1");
 	open_way(&x);
