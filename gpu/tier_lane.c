@@ -189,6 +189,19 @@ static int wait_for_threads(struct tier_lanes *l, uint64_t deadline_ns)
 	return err;
 }
 
+/* Those that still run end when the kernel or the driver lets them. */
+static void threads_end(struct tier_lanes *l, int (*end)(pthread_t thread))
+{
+	for (unsigned i = 0; i < l->nr; i++)
+		if (l->lane[i].has_thread)
+			end(l->lane[i].thread);
+}
+
+static int join(pthread_t thread)
+{
+	return pthread_join(thread, NULL);
+}
+
 int tier_lanes_destroy(struct tier_lanes *l, uint64_t deadline_ns)
 {
 	int ret;
@@ -196,14 +209,12 @@ int tier_lanes_destroy(struct tier_lanes *l, uint64_t deadline_ns)
 	if (!l)
 		return 0;
 	ret = wait_for_threads(l, deadline_ns);
+	threads_end(l, ret < 0 ? pthread_detach : join);
 	if (ret < 0)
 		return ret;
-	for (unsigned i = 0; i < l->nr; i++) {
-		if (l->lane[i].has_thread)
-			pthread_join(l->lane[i].thread, NULL);
+	for (unsigned i = 0; i < l->nr; i++)
 		if (l->lane[i].file)
 			l->ops->close(l->lane[i].file);
-	}
 	pthread_cond_destroy(&l->changed);
 	pthread_mutex_destroy(&l->lock);
 	free(l);

@@ -268,8 +268,9 @@ __public CUfileError_t cuFileBufDeregister(const void *base)
 /* Return: descriptor; negative as the entry returns it. */
 static ssize_t begin(const char *entry, CUfileHandle_t fh, const char *base, off_t base_off, size_t *len)
 {
-	const struct buffer *b;
 	int err = enter(entry), fd = *(int *)fh - 1;
+	const struct buffer *b;
+	struct timespec delay;
 
 	if (!err && !has_context())
 		err = INVALID_CONTEXT;
@@ -279,8 +280,9 @@ static ssize_t begin(const char *entry, CUfileHandle_t fh, const char *base, off
 	count.begun++;
 	count.unregistered += !b || (size_t)base_off + *len > b->len;
 	*len = *len < short_len ? *len : short_len;
+	delay = (struct timespec){ delay_ms / 1000, delay_ms % 1000 * 1000000l };
 	pthread_mutex_unlock(&lock);
-	nanosleep(&(struct timespec){ delay_ms / 1000, delay_ms % 1000 * 1000000l }, NULL);
+	nanosleep(&delay, NULL);
 	if (err && err < 5000) {
 		errno = err;
 		return -1;
