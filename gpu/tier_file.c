@@ -136,15 +136,13 @@ static int poll_drain(void *arg)
 }
 
 /* Until nothing of it is on the stream, whatever went wrong before: then the slices are used again. */
-static int settle(struct bounced *b, struct bounce *bounce, int error)
+static int settle(struct bounce *bounce, int error)
 {
 	struct drain d = { .bounce = bounce, .error = error };
 	int ret;
 
 	bounce_flush(bounce, &d.seq);
 	ret = poll_until(poll_drain, &d, clock_ns() + PATIENCE_NS);
-	if (ret > 0)
-		ret = gpu_stream_wait(&b->stream, clock_ns() + PATIENCE_NS);
 	if (ret < 0)
 		return ret;
 	/* a copy was refused by an error after which the device answers */
@@ -172,7 +170,7 @@ static int transfer(struct bounced *b, enum stage_dir dir, uint64_t off, uint64_
 {
 	const struct stage_op op = { .arena = off, .dev = addr, .len = len, .kind = STAGE_OP_COPY, .rows = 1 };
 
-	return settle(b, b->bounce[dir], push(b->bounce[dir], &op));
+	return settle(b->bounce[dir], push(b->bounce[dir], &op));
 }
 
 static int bounced_read(void *file, uint64_t off, uint64_t addr, uint64_t len)

@@ -2,6 +2,8 @@
 /* libcuda_peer.c - the fake driver's devices among each other */
 #include "tests/fake/fake.h"
 
+static bool enabled[FAKE_DEVICES][FAKE_DEVICES];	/* [who][whose] */
+
 FAKE_ENTRY(DeviceCanAccessPeer)(int *can, CUdevice device, CUdevice peer)
 {
 	CUresult r = fake_enter(E_DeviceCanAccessPeer);
@@ -15,7 +17,6 @@ FAKE_ENTRY(DeviceCanAccessPeer)(int *can, CUdevice device, CUdevice peer)
 
 FAKE_ENTRY(CtxEnablePeerAccess)(CUcontext peer, unsigned flags)
 {
-	static bool enabled[FAKE_DEVICES][FAKE_DEVICES];
 	CUresult r = fake_enter(E_CtxEnablePeerAccess);
 	int dev = r ? -1 : fake_ctx_device(peer);
 
@@ -37,18 +38,23 @@ static bool is_of(CUcontext ctx, uint64_t addr)
 	return m && m->kind != FAKE_HOST && m->dev == fake_ctx_device(ctx);
 }
 
-/* Devices without a path between them: the driver copies through host memory, there and back. */
+/* Contexts that do not reach each other: the driver copies through host memory, there and back. */
 FAKE_ENTRY(MemcpyPeerAsync)(CUdeviceptr dst, CUcontext dst_ctx, CUdeviceptr src, CUcontext src_ctx, size_t len,
 			    CUstream stream)
 {
-	double rate = fake_conf.peer ? fake_conf.peer_bytes_a_second : fake_conf.bytes_a_second[GPU_H2D] / 2;
+	double rate = fake_conf.bytes_a_second[GPU_H2D] / 2;
 	CUresult r = fake_enter(E_MemcpyPeerAsync);
+	int from, to;
 
 	if (r)
 		return r;
 	if (!is_of(dst_ctx, dst) || !is_of(src_ctx, src))
 		return fake_leave(CUDA_ERROR_INVALID_VALUE);
-	if (fake_sticky[fake_ctx_device(src_ctx)])
-		return fake_leave(fake_sticky[fake_ctx_device(src_ctx)]);
+	from = fake_ctx_device(src_ctx);
+	to = fake_ctx_device(dst_ctx);
+	if (fake_sticky[from])
+		return fake_leave(fake_sticky[from]);
+	if (fake_conf.peer && enabled[from][to] && enabled[to][from])
+		rate = fake_conf.peer_bytes_a_second;
 	return fake_leave(fake_copy(stream, GPU_D2D, dst, src, len, (uint64_t)((double)len * 1e9 / rate)));
 }

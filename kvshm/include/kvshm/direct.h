@@ -132,7 +132,7 @@ int kvshm_file_load(struct kvshm_file *f, const uint64_t *places, const uint32_t
  * kvshm_file_save() - begin to save blocks of the engine
  * @f: the file, opened with KVSHM_FILE_WRITE
  * @places: where in the file each goes
- * @engine_blocks: where it is; not to be written to until the transfer is over
+ * @engine_blocks: where it is; the device has written it, and does not again until the transfer is over
  * @nr: of both arrays, which stay until then
  *
  * Return: as kvshm_file_load(); -EROFS not opened for writing.

@@ -10,6 +10,9 @@
  *
  * What is copied while a request stands still is at most one block.  Copies of many requests share their way.
  *
+ * Tokens count when the device has written their KV: an engine that runs ahead of its GPU tells them, and that a request
+ * stands still, when the GPU has come so far.
+ *
  * Until it has moved, a request's blocks on the first GPU are whole and untouched, so it may be aborted at any step, by
  * the caller, a refused copy or a lost device, and is let run again where it is.
  *
@@ -77,6 +80,8 @@ struct kvshm_migrate_options {
  * @to: where they shall; of the same model, with its own strides.  May be a side of another handle of this thread
  * @opts: copied
  * @ret_m: ended by kvshm_migrate_close(), and by kvshm_gpu_close() of either side
+ *
+ * Lets the two devices' primary contexts reach each other's memory where that is the way; they go on doing so.
  *
  * Return: 0; -EINVAL options, or the layouts do not fit; -EOPNOTSUPP groups with different tokens a block, or no way
  * between the GPUs; -ENOMEM; -EOWNERDEAD; errors of the driver.

@@ -55,6 +55,7 @@ static void blocks_go_through_host_memory(void **state)
 
 static void one_copy_goes_between_the_gpus(void **state)
 {
+	struct fake_landed copy;
 	struct hops_info i;
 	struct hx x;
 
@@ -64,6 +65,10 @@ static void one_copy_goes_between_the_gpus(void **state)
 	assert_int_equal(hops_submit(x.h, some, ARRAY_SIZE(some)), 0);
 	assert_int_equal(hx_take(&x), 1);
 	hops_info(x.h, &i);
+	/* at the rate of the path, not through the host as where contexts do not reach each other */
+	assert_int_equal(x.f.fake->landed(0, &copy, 1), 1);
+	assert_int_equal(copy.len, ARRAY_SIZE(some) * 16384);
+	assert_true(copy.end_ns - copy.start_ns < 4000);
 	assert_int_equal(i.copies, 1);
 	assert_int_equal(fake_cuda_counters(&x.f).copies[GPU_D2D], 1);
 	/* whole blocks and the part of one, on either side */
@@ -106,7 +111,8 @@ static void refused(const char *rule, bool by_host, int error)
 	struct fake_counters c;
 	struct hx x;
 
-	hx_begin(&x, "L/BKHNC", "L/BKHNC", NULL);
+	/* 8 ms between the devices: what is told too early shows */
+	hx_begin(&x, "L/BKHNC", "L/BKHNC", "p2p=1e7");
 	hx_hops(&x, by_host);
 	hx_script(&x, rule);
 	assert_int_equal(hops_submit(x.h, some, 4), 0);
