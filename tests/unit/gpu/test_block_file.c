@@ -316,6 +316,38 @@ static void what_cannot_be_is_refused(void **state)
 	end(&x);
 }
 
+/* The k-th call of each kind is refused, for every k.  Return: how many there were. */
+static unsigned each_refusal(const struct tier_ops *ops, const char *rule, bool is_library)
+{
+	struct block_file_config cfg;
+	char text[96];
+	struct fixture x;
+	int ret;
+
+	for (unsigned k = 1;; k++) {
+		begin(&x, &even, "L/BKHNC");
+		cfg = config(&x, ops);
+		snprintf(text, sizeof(text), rule, k);
+		assert_int_equal(is_library ? x.fake->script(text) : x.c.fake->script(text), 0);
+		ret = block_file_open(&cfg, &x.f);
+		/* nothing is left behind, or this fails */
+		end(&x);
+		if (ret == 0)
+			return k - 1;
+		assert_true(ret < 0);
+	}
+}
+
+static void a_file_that_cannot_be_opened_leaves_nothing_behind(void **state)
+{
+	(void)state;
+	assert_int_equal(each_refusal(&tier_file, "fail=cuMemAlloc:%u:2", false), 1);
+	/* the stage's two, and one a lane */
+	assert_int_equal(each_refusal(&tier_file, "fail=cuStreamCreateWithPriority:%u:2", false), 2 + SLOTS);
+	assert_true(each_refusal(&tier_file, "fail=cuEventCreate:%u:2", false) > 2 * 4 * SLOTS);
+	assert_int_equal(each_refusal(&tier_cufile, "fail=cuFileHandleRegister:%u:5025", true), SLOTS);
+}
+
 /* ---- what is left behind ------------------------------------------------------------------------------------- */
 
 static void a_disk_that_does_not_answer_is_left_behind(void **state)
@@ -372,6 +404,7 @@ int main(void)
 		cmocka_unit_test(a_refused_copy_fails_the_transfer_alone),
 		cmocka_unit_test(memory_that_cannot_be_registered_is_mapped_each_time),
 		cmocka_unit_test(what_cannot_be_is_refused),
+		cmocka_unit_test(a_file_that_cannot_be_opened_leaves_nothing_behind),
 		cmocka_unit_test(a_disk_that_does_not_answer_is_left_behind),
 		cmocka_unit_test(a_lost_device_ends_it_for_good),
 	};

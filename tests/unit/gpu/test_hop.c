@@ -217,23 +217,36 @@ static void what_cannot_be_is_refused(void **state)
 	hx_end(&x);
 }
 
-static void no_memory_leaves_nothing_behind(void **state)
+/* The driver refuses the k-th call of each kind, for every k.  Return: how many there were. */
+static unsigned each_refusal(const char *entry)
 {
 	struct hops_config cfg;
-	struct hops *h;
+	char rule[64];
 	struct hx x;
+	int ret = -ENOMEM;
 
-	(void)state;
-	for (unsigned i = 1; i < 3; i++) {
-		char rule[64];
-
+	for (unsigned k = 1;; k++) {
 		hx_begin(&x, "L/BKHNC", "L/BKHNC", NULL);
 		cfg = hx_config(&x, false);
-		snprintf(rule, sizeof(rule), "fail=cuMemAlloc:%u:2", i);
+		snprintf(rule, sizeof(rule), "fail=%s:%u:2", entry, k);
 		hx_script(&x, rule);
-		assert_int_equal(hops_create(&cfg, &h), -ENOMEM);
+		ret = hops_create(&cfg, &x.h);
+		/* nothing is left behind, or this fails */
+		hx_script(&x, "reset");
 		hx_end(&x);
+		if (ret == 0)
+			return k - 1;
+		assert_int_equal(ret, -ENOMEM);
 	}
+}
+
+static void hops_that_cannot_be_made_leave_nothing_behind(void **state)
+{
+	(void)state;
+	assert_int_equal(each_refusal("cuMemAlloc"), 2);
+	assert_int_equal(each_refusal("cuStreamCreateWithPriority"), 5);
+	assert_int_equal(each_refusal("cuCtxEnablePeerAccess"), 2);
+	assert_true(each_refusal("cuEventCreate") >= 2 * 2 * 3);
 }
 
 int main(void)
@@ -245,7 +258,7 @@ int main(void)
 		cmocka_unit_test(hops_land_in_order_and_share_their_memory),
 		cmocka_unit_test(a_refused_part_ends_when_the_rest_has_passed),
 		cmocka_unit_test(what_cannot_be_is_refused),
-		cmocka_unit_test(no_memory_leaves_nothing_behind),
+		cmocka_unit_test(hops_that_cannot_be_made_leave_nothing_behind),
 		/* what these leave behind stays */
 		cmocka_unit_test(a_hang_is_waited_for_no_longer_than_asked),
 		cmocka_unit_test(a_lost_device_keeps_all_of_it),

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "gpu/migrate_run.h"
+#include "tests/lib/fault.h"
 
 #define TOKEN_BYTES 1024u
 #define BLOCK_BYTES (HX_TOKENS * TOKEN_BYTES)
@@ -484,6 +485,34 @@ static void what_cannot_be_is_refused(void **state)
 	free(m);
 }
 
+static struct mx *faulty;
+static struct migrate_run *made;
+
+static int make(void)
+{
+	const struct migrate_run_config cfg = { .max_requests = 2, .max_pauses = 1, .engine = { NULL, pause, resume, move } };
+
+	return migrate_run_create(faulty->x.h, &faulty->x.l[HX_FROM], HX_HOP, &cfg, &made);
+}
+
+static void unmake(void)
+{
+	migrate_run_destroy(made);
+}
+
+static void a_run_without_memory_leaves_nothing_behind(void **state)
+{
+	(void)state;
+	if (FAULT_MISSING)
+		skip();
+	faulty = malloc(sizeof(*faulty));
+	assert_non_null(faulty);
+	begin(faulty, false);
+	assert_int_equal(fault_each(make, unmake), 3);
+	end(faulty);
+	free(faulty);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -495,6 +524,7 @@ int main(void)
 		cmocka_unit_test(a_refused_copy_on_either_device_leaves_it_where_it_was),
 		cmocka_unit_test(an_engine_that_stops_too_late_is_given_up),
 		cmocka_unit_test(what_cannot_be_is_refused),
+		cmocka_unit_test(a_run_without_memory_leaves_nothing_behind),
 		/* what these leave behind stays */
 		cmocka_unit_test(a_lost_device_lets_it_run_where_it_is),
 		cmocka_unit_test(a_device_lost_in_the_pause_lets_it_run_again),
