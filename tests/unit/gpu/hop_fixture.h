@@ -120,6 +120,20 @@ static inline void hx_end(struct hx *x)
 	fake_cuda_stop(&x->f);
 }
 
+/* A hybrid model: the upper half of the layers with a block table of its own. */
+static inline void hx_split(struct gpu_layout *l)
+{
+	struct gpu_group *g = &l->group[0];
+
+	g->arena_layer_stride = g->arena_part_stride = g->arena_head_stride = g->arena_token_stride = g->arena_len = 0;
+	l->group[1] = *g;
+	l->nr_groups = 2;
+	for (uint32_t i = l->nr_layers / 2; i < l->nr_layers; i++)
+		l->layer[i].group = 1;
+	gpu_layout_pack(l);
+	assert_int_equal(gpu_layout_check(l, NULL), 0);
+}
+
 static inline char *hx_run(const struct hx *x, unsigned side, uint32_t layer, uint32_t part, uint32_t head,
 			   uint64_t token, uint32_t block)
 {
@@ -129,19 +143,25 @@ static inline char *hx_run(const struct hx *x, unsigned side, uint32_t layer, ui
 		     token * g->token_stride);
 }
 
-/* Return: runs of the tokens from @first on of two blocks that differ. */
-static inline uint64_t hx_differ(const struct hx *x, uint32_t from, uint32_t to, uint32_t first, uint32_t nr_tokens)
+/* Return: runs of the tokens from @first on, in layers of @group, of two blocks that differ. */
+static inline uint64_t hx_differ_group(const struct hx *x, uint32_t group, uint32_t from, uint32_t to, uint32_t first,
+				       uint32_t nr_tokens)
 {
 	const struct gpu_group *g = &x->l[HX_FROM].group[0];
 	uint64_t nr = 0;
 
 	for (uint32_t l = 0; l < x->l[HX_FROM].nr_layers; l++)
-		for (uint32_t p = 0; p < g->nr_parts; p++)
+		for (uint32_t p = 0; x->l[HX_FROM].layer[l].group == group && p < g->nr_parts; p++)
 			for (uint32_t h = 0; h < g->nr_heads; h++)
 				for (uint32_t t = first; t < first + nr_tokens; t++)
 					nr += memcmp(hx_run(x, HX_FROM, l, p, h, t, from), hx_run(x, HX_TO, l, p, h, t, to),
 						     g->run_len) != 0;
 	return nr;
+}
+
+static inline uint64_t hx_differ(const struct hx *x, uint32_t from, uint32_t to, uint32_t first, uint32_t nr_tokens)
+{
+	return hx_differ_group(x, 0, from, to, first, nr_tokens);
 }
 
 /* What the oldest hop came to.  Return: as hops_take(); 0: nothing until now. */

@@ -38,6 +38,7 @@ struct fixture {
 	const struct cufile_fake *fake;
 	struct cufile cufile;
 	struct gpu_layout l;
+	uint32_t group;
 	uint64_t pool, pool_len;
 	char *was;			/* the pool as it was filled */
 	struct tmp_dir dir;
@@ -78,7 +79,7 @@ static void begin(struct fixture *x, const struct gpu_model *m, const char *dims
 
 static struct block_file_config config(struct fixture *x, const struct tier_ops *ops)
 {
-	return (struct block_file_config){ .ctx = &x->c.ctx, .layout = &x->l, .ops = ops, .cufile = &x->cufile,
+	return (struct block_file_config){ .ctx = &x->c.ctx, .layout = &x->l, .group = x->group, .ops = ops, .cufile = &x->cufile,
 					   .path = x->path, .is_write = true, .nr_slots = SLOTS };
 }
 
@@ -128,7 +129,7 @@ static uint64_t differ(const struct fixture *x, uint32_t a, uint32_t b)
 	uint64_t nr = 0;
 
 	for (uint32_t l = 0; l < x->l.nr_layers; l++)
-		for (uint32_t p = 0; p < g->nr_parts; p++)
+		for (uint32_t p = 0; x->l.layer[l].group == x->group && p < g->nr_parts; p++)
 			for (uint32_t h = 0; h < g->nr_heads; h++)
 				for (uint32_t t = 0; t < g->nr_tokens; t++) {
 					const uint64_t at = x->l.layer[l].dev[p] + h * g->head_stride + t * g->token_stride;
@@ -185,7 +186,36 @@ static void blocks_go_straight(void **state)
 	goes_there_and_back(&tier_cufile, &odd, "L/BNHC");
 }
 
-/* Larger than the slices together, and the end of a file that is too short. */
+/* A hybrid model: the last layer has blocks of its own, and a file of its own. */
+static void a_file_holds_the_blocks_of_its_group(void **state)
+{
+	struct gpu_group *g;
+	struct fixture x;
+
+	(void)state;
+	begin(&x, &even, "L/BKHNC");
+	g = &x.l.group[0];
+	g->arena_layer_stride = g->arena_part_stride = g->arena_head_stride = g->arena_token_stride = g->arena_len = 0;
+	x.l.group[1] = *g;
+	x.l.nr_groups = 2;
+	x.l.layer[3].group = 1;
+	gpu_layout_pack(&x.l);
+	assert_int_equal(gpu_layout_check(&x.l, NULL), 0);
+	x.group = 1;
+	start(&x, &tier_cufile);
+	assert_int_equal(block_file_stride(x.f), 4096);
+	assert_int_equal(transfer(&x, true, from, NR), 1);
+	assert_int_equal(transfer(&x, false, to, NR), 1);
+	for (uint32_t b = 0; b < NR; b++)
+		assert_int_equal(differ(&x, from[b], to[b]), 0);
+	/* the other group's layers are as they were */
+	x.group = 0;
+	for (uint32_t b = 0; b < BLOCKS; b++)
+		assert_int_equal(differ(&x, b, b), 0);
+	end(&x);
+}
+
+/* The end comes in the middle of a block. */
 static void a_file_that_ends_too_early_is_told(void **state)
 {
 	(void)state;
@@ -398,6 +428,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(blocks_go_through_host_memory),
 		cmocka_unit_test(blocks_go_straight),
+		cmocka_unit_test(a_file_holds_the_blocks_of_its_group),
 		cmocka_unit_test(a_file_that_ends_too_early_is_told),
 		cmocka_unit_test(a_full_disk_is_told),
 		cmocka_unit_test(the_library_may_do_less_than_asked_and_fail),

@@ -76,6 +76,28 @@ static void one_copy_goes_between_the_gpus(void **state)
 	hx_end(&x);
 }
 
+static void groups_have_block_tables_of_their_own(void **state)
+{
+	static const struct hop_block b[] = { { 0, 1, 2, 0 }, { 1, 3, 4, 0 }, { 0, 5, 6, 0 }, { 1, 7, 8, 9 } };
+	struct hx x;
+
+	(void)state;
+	hx_begin(&x, "L/BKHNC", "L/BKHNC", NULL);
+	hx_split(&x.l[HX_FROM]);
+	hx_split(&x.l[HX_TO]);
+	hx_hops(&x, false);
+	assert_int_equal(hops_submit(x.h, b, ARRAY_SIZE(b)), 0);
+	assert_int_equal(hx_take(&x), 1);
+	for (unsigned i = 0; i < ARRAY_SIZE(b); i++) {
+		const uint32_t n = b[i].nr_tokens ? b[i].nr_tokens : HX_TOKENS;
+
+		assert_int_equal(hx_differ_group(&x, b[i].group, b[i].from, b[i].to, 0, n), 0);
+		/* the other group's layers are not its business */
+		assert_int_not_equal(hx_differ_group(&x, !b[i].group, b[i].from, b[i].to, 0, n), 0);
+	}
+	hx_end(&x);
+}
+
 static void hops_land_in_order_and_share_their_memory(void **state)
 {
 	struct hop_block b[HX_HOP];
@@ -255,6 +277,7 @@ int main(void)
 		cmocka_unit_test(blocks_go_straight_to_the_other_gpu),
 		cmocka_unit_test(blocks_go_through_host_memory),
 		cmocka_unit_test(one_copy_goes_between_the_gpus),
+		cmocka_unit_test(groups_have_block_tables_of_their_own),
 		cmocka_unit_test(hops_land_in_order_and_share_their_memory),
 		cmocka_unit_test(a_refused_part_ends_when_the_rest_has_passed),
 		cmocka_unit_test(what_cannot_be_is_refused),

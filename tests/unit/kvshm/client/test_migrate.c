@@ -15,7 +15,9 @@ struct moving {
 };
 
 static const uint32_t from_table[BLOCKS] = { 5, 1, 2, 7 }, to_table[BLOCKS] = { 0, 6, 3, 4 };
-static const uint32_t *const from_tables[] = { from_table, from_table }, *const to_tables[] = { to_table, to_table };
+/* and of a second group */
+static const uint32_t other_from[BLOCKS] = { 3, 4, 6, 0 }, other_to[BLOCKS] = { 7, 2, 1, 5 };
+static const uint32_t *const from_tables[] = { from_table, other_from }, *const to_tables[] = { to_table, other_to };
 
 static void stop(void *arg, uint32_t request)
 {
@@ -42,8 +44,20 @@ static void move(void *arg, uint32_t request)
 	assert_int_equal(kvshm_migrate_moved(x->m, request, 1), 0);
 }
 
+/* Upper and lower layers with block tables of their own. */
+static void split(struct gx *x)
+{
+	struct gpu_group *g = &x->l.group[0];
+
+	g->arena_layer_stride = g->arena_part_stride = g->arena_head_stride = g->arena_token_stride = g->arena_len = 0;
+	x->l.group[1] = *g;
+	x->l.nr_groups = 2;
+	x->l.layer[2].group = x->l.layer[3].group = 1;
+	gx_options(x);
+}
+
 /* The same model on the other device, its blocks in another place. */
-static void other_device(struct gx *y, const struct gx *x, const char *dims)
+static void other_device(struct gx *y, const struct gx *x, const char *dims, bool is_hybrid)
 {
 	struct gpu_layout probe;
 	uint64_t len;
@@ -55,6 +69,8 @@ static void other_device(struct gx *y, const struct gx *x, const char *dims)
 	assert_int_equal(gpu_geometry_layout(&gx_model, dims, 16, GX_BLOCKS, 1 << 20, &probe, &len), 0);
 	gx_pool(y, len);
 	assert_int_equal(gpu_geometry_layout(&gx_model, dims, 16, GX_BLOCKS, (uintptr_t)y->pool, &y->l, NULL), 0);
+	if (is_hybrid)
+		split(y);
 	gx_options(y);
 	y->o.device = 1;
 	y->k = x->k;
@@ -68,13 +84,20 @@ static struct kvshm_migrate_options options(struct moving *x)
 					       .hop_len = 3 * FAKE_LEN, .arg = x, .pause = stop, .resume = resume, .move = move };
 }
 
-static void begin(struct moving *x, struct fake *f, const char *script)
+static void begin_model(struct moving *x, struct fake *f, const char *script, bool is_hybrid)
 {
 	memset(x, 0, sizeof(*x));
 	gx_begin(&x->a, f, &gx_model, "L/BKHNC", script);
+	if (is_hybrid)
+		split(&x->a);
 	gx_open(&x->a);
-	other_device(&x->b, &x->a, "L/BKHNC");
+	other_device(&x->b, &x->a, "L/BKHNC", is_hybrid);
 	x->tokens = 3 * 16 + 7;
+}
+
+static void begin(struct moving *x, struct fake *f, const char *script)
+{
+	begin_model(x, f, script, false);
 }
 
 static void open_way(struct moving *x)
@@ -111,18 +134,22 @@ static struct kvshm_migrate_facts info(struct moving *x)
 static uint64_t differs(const struct moving *x)
 {
 	const struct gpu_group *g = &x->a.l.group[0];
+	const uint32_t *from, *to;
 	uint64_t nr = 0;
 
 	for (uint64_t t = 0; t < x->tokens; t++)
-		for (uint32_t l = 0; l < 4; l++)
+		for (uint32_t l = 0; l < 4; l++) {
+			from = from_tables[x->a.l.layer[l].group];
+			to = to_tables[x->a.l.layer[l].group];
 			for (uint32_t p = 0; p < 2; p++)
 				for (uint32_t h = 0; h < 2; h++) {
 					const uint64_t at = h * g->head_stride + t % 16 * g->token_stride;
 
-					nr += memcmp((char *)(uintptr_t)x->a.l.layer[l].dev[p] + from_table[t / 16] * g->block_stride + at,
-						     (char *)(uintptr_t)x->b.l.layer[l].dev[p] + to_table[t / 16] * g->block_stride + at,
+					nr += memcmp((char *)(uintptr_t)x->a.l.layer[l].dev[p] + from[t / 16] * g->block_stride + at,
+						     (char *)(uintptr_t)x->b.l.layer[l].dev[p] + to[t / 16] * g->block_stride + at,
 						     g->run_len) != 0;
 				}
+		}
 	return nr;
 }
 
@@ -136,12 +163,12 @@ static void end(struct moving *x)
 	fake_cuda_stop(&x->a.c);
 }
 
-static void moves(struct fake *f, const char *script, uint32_t way)
+static void moves(struct fake *f, const char *script, uint32_t way, bool is_hybrid)
 {
 	struct moving x;
 	int n;
 
-	begin(&x, f, script);
+	begin_model(&x, f, script, is_hybrid);
 	open_way(&x);
 	assert_int_equal(info(&x).way, way);
 	n = add(&x, 0);
@@ -164,12 +191,17 @@ static void moves(struct fake *f, const char *script, uint32_t way)
 
 static void a_request_moves_straight(void **state)
 {
-	moves(*state, "devices=2;peer=1", KVSHM_MIGRATE_PEER);
+	moves(*state, "devices=2;peer=1", KVSHM_MIGRATE_PEER, false);
 }
 
 static void gpus_without_a_path_meet_in_host_memory(void **state)
 {
-	moves(*state, "devices=2;peer=0", KVSHM_MIGRATE_HOST);
+	moves(*state, "devices=2;peer=0", KVSHM_MIGRATE_HOST, false);
+}
+
+static void a_request_of_a_hybrid_model_moves_with_all_its_tables(void **state)
+{
+	moves(*state, "devices=2;peer=1", KVSHM_MIGRATE_PEER, true);
 }
 
 /* The model's quotients decide, and a short prefill beats them. */
@@ -204,7 +236,7 @@ static void what_does_not_fit_is_refused(void **state)
 	o.move = NULL;
 	assert_int_equal(kvshm_migrate_open(x.a.g, x.b.g, &o, &x.m), -EINVAL);
 	/* packed in another order */
-	other_device(&c, &x.a, "L/BKNHC");
+	other_device(&c, &x.a, "L/BKNHC", false);
 	o = options(&x);
 	assert_int_equal(kvshm_migrate_open(x.a.g, c.g, &o, &x.m), -EINVAL);
 	assert_int_equal(kvshm_gpu_close(c.g), 0);
@@ -256,6 +288,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_request_moves_straight, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(gpus_without_a_path_meet_in_host_memory, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(a_request_of_a_hybrid_model_moves_with_all_its_tables, fake_setup,
+						fake_teardown),
 		cmocka_unit_test_setup_teardown(the_way_is_the_quickest, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(what_does_not_fit_is_refused, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(a_side_that_closes_lets_requests_run, fake_setup, fake_teardown),
