@@ -29,6 +29,7 @@ mkdir "$TMPDIR/files"
 small="--fake --blocks 8 --json --dir $TMPDIR/files --assert wrong_bytes<=0"
 gives 0 '"storage":"nvidia-fs 2.17"' 'both ways carry the same bytes' $small
 gives 0 '"read_gb_per_s":null' 'what is simulated has no time' $small --order nhd
+gives 0 '"block_bytes":5242880' 'blocks larger than all slices together' $small --model llama-3-70b --blocks 4
 export FAKE_CUFILE_SCRIPT='short=65536'
 gives 0 '"backend":"direct","is_on":true' 'a library that does less than it is asked for' $small
 export FAKE_CUFILE_SCRIPT='nvfs=0'
