@@ -27,6 +27,7 @@ struct block_file {
 	uint32_t group, nr_blocks;
 	bool may_write;
 	uint64_t stride, mem, base;	/* @mem as allocated, @base aligned */
+	struct own_pinned pinned;
 	struct stage *stage;
 	struct stage_host host;
 	struct tier_lanes *lanes;
@@ -44,13 +45,15 @@ struct block_file {
 
 /* ---- open ------------------------------------------------------------------------------------------------ */
 
-static int memory_make(struct block_file *f)
+static int memory_make(struct block_file *f, const struct tier_ops *ops)
 {
 	const uint64_t len = f->nr_slots * f->stride;
 	int ret = own_device_alloc(f->ctx, len + SLOT_ALIGN, &f->mem);
 
 	f->base = round_up(f->mem, (uint64_t)SLOT_ALIGN);
 	f->host = (struct stage_host){ .base = f->base, .dev = f->base, .span = len, .is_device = true };
+	if (ret == 0 && ops->host_len)
+		ret = own_pinned_create(f->ctx, f->nr_slots * ops->host_len, &f->pinned);
 	return ret;
 }
 
@@ -61,7 +64,7 @@ static int fill(struct block_file *f, const struct block_file_config *cfg)
 		.put_max = UINT64_MAX, .put_max_loading = UINT64_MAX,
 	};
 	struct tier_target t = { .ctx = f->ctx, .cufile = cfg->cufile, .path = cfg->path, .is_write = cfg->is_write };
-	int ret = memory_make(f);
+	int ret = memory_make(f, cfg->ops);
 
 	if (ret == 0)
 		ret = stage_create(f->ctx, cfg->layout, &lim, &f->stage);
@@ -69,6 +72,7 @@ static int fill(struct block_file *f, const struct block_file_config *cfg)
 		return ret;
 	t.addr = f->base;
 	t.len = f->nr_slots * f->stride;
+	t.host = f->pinned.base;
 	return tier_lanes_create(cfg->ops, &t, f->nr_slots, &f->lanes);
 }
 
@@ -109,6 +113,7 @@ int block_file_close(struct block_file *f, uint64_t deadline_ns)
 	if (ret < 0)
 		return ret;
 	own_device_free(f->ctx, f->mem);
+	own_pinned_destroy(&f->pinned);
 	free(f);
 	return 0;
 }

@@ -24,10 +24,12 @@ struct tier_target {
 	const char *path;
 	bool is_write;			/* written too; made if it is not there */
 	uint64_t addr, len;		/* device memory that is read into and written from */
+	char *host;			/* pinned, tier_ops.host_len of it */
 };
 
 struct tier_ops {
 	const char *name;
+	size_t host_len;		/* bytes of host memory that each file wants, whole pages; 0: none */
 	/* Return: 0; -errno of open(2), of the driver; tier_cufile: -EOPNOTSUPP this file system or device cannot. */
 	int (*open)(const struct tier_target *t, void **ret_file);
 	/*

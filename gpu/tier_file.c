@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "gpu/bounce.h"
-#include "gpu/own_mem.h"
 #include "gpu/poll.h"
 #include "gpu/tier.h"
 #include "kvshm/base/clock.h"
@@ -22,7 +21,6 @@
 
 struct bounced {
 	struct gpu_stream stream;
-	struct own_pinned pinned;
 	struct bounce *bounce[2];	/* enum stage_dir; they share the slices, one is in use at a time */
 	int fd;
 };
@@ -77,7 +75,6 @@ static void bounced_close(void *file)
 	bounce_destroy(b->bounce[STAGE_H2D]);
 	bounce_destroy(b->bounce[STAGE_D2H]);
 	gpu_stream_close(&b->stream);
-	own_pinned_destroy(&b->pinned);
 	if (b->fd >= 0)
 		close(b->fd);
 	free(b);
@@ -86,12 +83,10 @@ static void bounced_close(void *file)
 static int bounced_make(struct bounced *b, const struct tier_target *t)
 {
 	const struct bounce_end end = { move_file, b };
-	int ret = own_pinned_create(t->ctx, SLICES * SLICE_LEN, &b->pinned);
+	int ret = gpu_stream_open(t->ctx, true, &b->stream);
 
-	if (ret == 0)
-		ret = gpu_stream_open(t->ctx, true, &b->stream);
 	for (enum stage_dir d = STAGE_H2D; d <= STAGE_D2H && ret == 0; d++)
-		ret = bounce_create(&b->stream, d, b->pinned.base, SLICE_LEN, SLICES, &end, &b->bounce[d]);
+		ret = bounce_create(&b->stream, d, t->host, SLICE_LEN, SLICES, &end, &b->bounce[d]);
 	if (ret < 0)
 		return ret;
 	b->fd = tier_open(t->path, t->is_write);
@@ -183,4 +178,4 @@ static int bounced_write(void *file, uint64_t off, uint64_t addr, uint64_t len)
 	return transfer(file, STAGE_D2H, off, addr, len);
 }
 
-const struct tier_ops tier_file = { "file", bounced_open, bounced_read, bounced_write, bounced_close };
+const struct tier_ops tier_file = { "file", SLICES * SLICE_LEN, bounced_open, bounced_read, bounced_write, bounced_close };

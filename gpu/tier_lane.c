@@ -115,6 +115,7 @@ static int lane_open(struct tier_lanes *l, const struct tier_target *t, unsigned
 
 	own.len = t->len / l->nr;
 	own.addr = t->addr + i * own.len;
+	own.host = t->host ? t->host + i * l->ops->host_len : NULL;
 	l->lane[i] = (struct lane){ .all = l, .addr = own.addr };
 	ret = l->ops->open(&own, &l->lane[i].file);
 	return ret < 0 ? ret : start_thread(l, &l->lane[i]);

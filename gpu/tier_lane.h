@@ -15,7 +15,7 @@ struct tier_lanes;
 
 /**
  * tier_lanes_create() - open the file for each lane, start the threads
- * @t: its memory is that of all slots, in order, @nr equal ones
+ * @t: its memory is that of all slots, in order, @nr equal ones; the host's the same
  * Return: 0; -EAGAIN no thread; -ENOMEM; as tier_ops.open().
  */
 int tier_lanes_create(const struct tier_ops *ops, const struct tier_target *t, unsigned nr, struct tier_lanes **ret);
