@@ -198,18 +198,7 @@ static int carry(struct hops *h, struct hop *p, uint64_t slot)
 
 	if (ret < 0 || h->by_host)
 		return ret;
-	h->info.copies++;
 	return peer_copy(&h->carry, h->from_ctx, &c);
-}
-
-static void count(struct hops *h, struct hop *p, const struct stage_job *job)
-{
-	struct stage_job_info info;
-
-	stage_job_info(job, &info);
-	h->info.copies += info.nr_copies;
-	h->info.launches += info.nr_launches;
-	p->bytes = info.bytes;
 }
 
 /* What is refused here is the hop's error: what came before it is under way. */
@@ -217,13 +206,13 @@ static void spread(struct hops *h, struct hop *p, uint64_t slot, const struct st
 {
 	const struct stage_work in = { .dir = STAGE_H2D, .host = &h->host_to, .list = to, .has_after = true,
 				       .after = h->carry.stream };
+	struct stage_job_info info;
 
-	count(h, p, p->out);
+	stage_job_info(p->out, &info);
+	p->bytes = info.bytes;
 	p->error = carry(h, p, slot);
 	if (p->error == 0)
 		p->error = stage_submit(h->to, &in, &p->in);
-	if (p->in)
-		count(h, p, p->in);
 }
 
 static bool is_block(const struct hops *h, const struct hop_block *b)

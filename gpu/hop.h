@@ -47,7 +47,6 @@ struct hop_block {
 
 struct hops_info {
 	uint64_t hops, blocks, bytes;	/* that have landed; bytes of payload */
-	uint64_t copies, launches;	/* issued, that between the GPUs included */
 };
 
 /**

@@ -28,7 +28,6 @@ struct tier_target {
 };
 
 struct tier_ops {
-	const char *name;
 	size_t host_len;		/* bytes of host memory that each file wants, whole pages; 0: none */
 	/* Return: 0; -errno of open(2), of the driver; tier_cufile: -EOPNOTSUPP this file system or device cannot. */
 	int (*open)(const struct tier_target *t, void **ret_file);

@@ -122,4 +122,4 @@ static void direct_close(void *file)
 	free(d);
 }
 
-const struct tier_ops tier_cufile = { "cufile", 0, direct_open, direct_read, direct_write, direct_close };
+const struct tier_ops tier_cufile = { 0, direct_open, direct_read, direct_write, direct_close };

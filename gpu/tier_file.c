@@ -178,4 +178,4 @@ static int bounced_write(void *file, uint64_t off, uint64_t addr, uint64_t len)
 	return transfer(file, STAGE_D2H, off, addr, len);
 }
 
-const struct tier_ops tier_file = { "file", SLICES * SLICE_LEN, bounced_open, bounced_read, bounced_write, bounced_close };
+const struct tier_ops tier_file = { (size_t)SLICES * SLICE_LEN, bounced_open, bounced_read, bounced_write, bounced_close };
