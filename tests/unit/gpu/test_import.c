@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "gpu/event.h"
+#include "gpu/shared.h"
 #include "kvshm/base/clock.h"
 #include "tests/lib/fake_cuda.h"
 
