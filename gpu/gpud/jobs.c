@@ -138,18 +138,6 @@ static int find_blocks(struct gpud *g, struct gpud_job *j, const struct gpumsg_j
 	return ret;
 }
 
-static int copy_one_by_one(struct gpud *g, struct gpu_stream *s, enum gpu_dir dir, uint32_t nr)
-{
-	int ret = 0;
-
-	for (uint32_t i = 0; i < nr && !ret; i++) {
-		const struct gpu_copy c = { .dst = g->dst[i], .src = g->src[i], .len = g->len[i] };
-
-		ret = gpu_stream_copy(s, dir, &c);
-	}
-	return ret;
-}
-
 /*
  * Return: 0 with the event behind it all; -ENOTRECOVERABLE some of it is on the stream for good; else -errno: some of
  * it may be there, with the event behind.
@@ -166,9 +154,7 @@ static int submit(struct gpud *g, struct gpud_job *j, const struct gpumsg_job *m
 		host[i] = (uintptr_t)g->block[i].ptr + m->rec[i].off;
 		g->len[i] = m->rec[i].len;
 	}
-	ret = m->nr > 1 ? gpu_stream_copy_batch(s, dir, g->dst, g->src, g->len, m->nr) : -EOPNOTSUPP;
-	if (ret == -EOPNOTSUPP)
-		ret = copy_one_by_one(g, s, dir, m->nr);
+	ret = gpu_stream_copy_many(s, dir, g->dst, g->src, g->len, m->nr);
 	err = gpu_event_record(&j->landed, s);
 	/* without the mark nobody learns when it has landed */
 	return err ? -ENOTRECOVERABLE : ret;
