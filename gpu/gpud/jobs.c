@@ -180,10 +180,9 @@ static int begin(struct gpud *g, struct gpud_job *j, const struct gpumsg_job *m)
 	return ret ? ret : find_blocks(g, j, m);
 }
 
-/* The device is lost, or does not answer: nobody waits for what is under way, and nothing of it is touched. */
-static void give_up(struct gpud *g, int status, int32_t res, const char *why)
+void jobs_give_up(struct gpud *g, int status, int32_t res, const char *why)
 {
-	log_err("%s, %u copies given up; the worker ends", why, g->nr_jobs);
+	log_err("%s, %u entries given up; the worker ends", why, g->nr_jobs);
 	for (unsigned i = 0; i < GPUD_JOBS; i++)
 		if (g->job[i].number)
 			say_done(g, g->job[i].number, res, GPUMSG_DONE_F_HELD);
@@ -204,7 +203,7 @@ static void run(struct gpud *g, const struct gpumsg_job *m)
 	if (ret < 0) {
 		say_done(g, m->job, ret == -ENOTRECOVERABLE ? -EIO : ret, 0);
 		if (ret == -ENOTRECOVERABLE)
-			give_up(g, 70, -EIO, LOST);
+			jobs_give_up(g, 70, -EIO, LOST);
 		return;
 	}
 	j->number = m->job;
@@ -217,7 +216,7 @@ static void run(struct gpud *g, const struct gpumsg_job *m)
 	ret = submit(g, j, m);
 	j->res = ret ? ret : (int32_t)m->nr;
 	if (ret == -ENOTRECOVERABLE)
-		give_up(g, 70, -EIO, LOST);
+		jobs_give_up(g, 70, -EIO, LOST);
 }
 
 int jobs_take(struct gpud *g)
@@ -252,12 +251,12 @@ unsigned jobs_poll(struct gpud *g)
 			continue;
 		ret = gpu_event_poll(&j->landed);
 		if (ret < 0) {
-			give_up(g, 70, -EIO, ret == -ENOTRECOVERABLE ? LOST : strerror(-ret));
+			jobs_give_up(g, 70, -EIO, ret == -ENOTRECOVERABLE ? LOST : strerror(-ret));
 		} else if (ret > 0) {
 			finish(g, j);
 			nr++;
 		} else if (now >= j->deadline_ns) {
-			give_up(g, 75, -ETIMEDOUT, "a copy hangs");
+			jobs_give_up(g, 75, -ETIMEDOUT, "a copy hangs");
 		}
 	}
 	return nr;

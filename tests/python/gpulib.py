@@ -17,7 +17,8 @@ from queuelib import COMMIT, DROP, GRANT, LOOSE, NOPARENT, STAGE_IN, Session, ke
 
 LIBCUDA = os.path.abspath(os.path.join(BUILD, "fake/libcuda.so.1"))
 GPUD = os.path.join(BUILD, "kvshm-gpud")
-HELLO, WELCOME, REGISTER, BUFFER, DETACH, DETACHED, LINK, JOB, DONE = range(64, 73)
+(HELLO, WELCOME, REGISTER, BUFFER, DETACH, DETACHED, LINK, JOB, DONE, POOL_OPEN, POOL, HOLD, HELD, RELEASE, RELEASED,
+ POOL_CLOSE, POOL_CLOSED, POOL_STATS) = range(64, 82)
 IPC, VMM = 1, 2
 GRANULARITY = 2 << 20
 BLOCK = 256 << 10
@@ -118,7 +119,7 @@ def until_counted(daemon, seconds=5, **wanted):
         if all(now[name] and int(now[name][1]) == v for name, v in wanted.items()):
             return
         if time.monotonic() > deadline:
-            raise AssertionError(f"not {wanted}: {run.stdout}{run.stderr}")
+            raise AssertionError(f"not {wanted}: {re.findall('.*_gpud_.*', run.stdout)} {run.stderr}")
         time.sleep(0.05)
 
 
@@ -372,3 +373,70 @@ class Engine:
 
     def close(self):
         self.sock.close()
+
+
+class PoolClient(Engine):
+    """One that maps the staging pool.  The fake's device memory is a file, so it needs no driver of its own."""
+    pool = None
+
+    def open(self):
+        """Error; with 0 it is mapped."""
+        self.send(POOL_OPEN, b"")
+        data, fds, _, _ = socket.recv_fds(self.sock, 32768, 1)
+        kind, = struct.unpack_from("<H", data, 4)
+        assert kind == POOL, kind
+        error, = struct.unpack_from("<i", data, 8)
+        assert (error == 0) == (len(fds) == 1), fds
+        if not error:
+            kind, _, _, _, length, off, whole = struct.unpack_from("<II16sQQQQ", data, 16)
+            assert (kind, off, whole) == (VMM, 0, length)
+            self.pool = mmap.mmap(fds[0], length, prot=mmap.PROT_READ)
+        close_all(fds)
+        return error
+
+    def ask(self, ns, refs, name=0):
+        self.send(HOLD, struct.pack("<QIHH", name, len(refs), ns, 0) + b"".join(struct.pack("<II", *r) for r in refs))
+
+    def answer(self):
+        """Request, error, offsets."""
+        kind, body = self.receive()
+        assert kind == HELD, kind
+        name, nr, error = struct.unpack_from("<QIi", body)
+        return name, error, list(struct.unpack_from(f"<{nr}Q", body, 16))
+
+    def hold(self, ns, refs):
+        """Error and offsets."""
+        self.ask(ns, refs, 77)
+        name, error, offsets = self.answer()
+        assert name == 77 and len(offsets) == len(refs)
+        return error, offsets
+
+    def send_release(self, refs):
+        self.send(RELEASE, struct.pack("<QIHH", 0, len(refs), 0, 0) + b"".join(struct.pack("<II", *r) for r in refs))
+
+    def released(self):
+        """Number and error."""
+        kind, body = self.receive()
+        assert kind == RELEASED, kind
+        return struct.unpack("<Ii", body)
+
+    def release(self, refs):
+        self.send_release(refs)
+        return self.released()
+
+    def read(self, off, length):
+        return self.pool[off:off + length]
+
+    def shut(self):
+        """In two steps: closed here, then said."""
+        self.pool.close()
+        self.pool = None
+        self.send(POOL_CLOSE, b"")
+        kind, _ = self.receive()
+        assert kind == POOL_CLOSED, kind
+
+    def close(self):
+        if self.pool:
+            self.pool.close()
+            self.pool = None
+        super().close()
