@@ -65,6 +65,7 @@ enum gpumsg_type {
 
 #define GPUMSG_PIECES_MAX 64u		/* of one buffer */
 #define GPUMSG_HOLD_MAX 256u		/* blocks of one request */
+#define GPUMSG_HOLDS 32u		/* requests of one client that are not answered yet */
 
 struct gpumsg_hello {
 	struct kvshm_msg_hdr hdr;

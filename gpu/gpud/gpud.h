@@ -28,7 +28,6 @@
 #define GPUD_BUFFERS_A_CLIENT 1024u
 #define GPUD_PIECES 8192u
 #define GPUD_JOBS 512u			/* as many as the daemon lets out */
-#define GPUD_HOLDS_A_CLIENT 32u		/* requests to the staging pool under way */
 #define GPUD_POOL_UIDS 16u
 
 struct gpud_options {

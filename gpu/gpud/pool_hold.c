@@ -265,7 +265,7 @@ int pool_hold_serve(struct gpud *g, struct gpud_client *c)
 
 	if (!r)
 		return -ENOMEM;
-	ret = c->nr_holds <= GPUD_HOLDS_A_CLIENT ? ask(g, r) : -EBUSY;
+	ret = c->nr_holds <= GPUMSG_HOLDS ? ask(g, r) : -EBUSY;
 	if (ret < 0) {
 		say_refused(g, c, ret);
 		say_held(g, r, ret == -ENOTRECOVERABLE ? -EIO : ret);
