@@ -85,6 +85,8 @@ static void tell_device(FILE *out, const struct gpu_device *d)
 	tell(out, d->has_vmm_fd ? VERDICT_OK : VERDICT_NOTE,
 	     "device %d shares memory by descriptor: %s; streams wait for memory words: %s", d->ordinal,
 	     yes_no(d->has_vmm_fd), yes_no(d->has_stream_word));
+	tell(out, d->has_vmm_fd ? VERDICT_OK : VERDICT_NOTE, "device %d staging pool: %s", d->ordinal,
+	     d->has_vmm_fd ? "possible (kvshm-gpud --pool)" : "off: the device does not share memory by descriptor");
 	tell_rdma(out, d);
 }
 

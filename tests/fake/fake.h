@@ -39,7 +39,7 @@ struct fake_mem {			/* a range of addresses that copies may name */
 	int fd;				/* its file, -1 none */
 	unsigned seq;			/* of the file's name */
 	int dev;
-	bool is_dead;
+	bool is_dead, is_readonly;
 	struct fake_phys *phys;		/* of a mapping */
 };
 
@@ -48,13 +48,14 @@ struct fake_phys {			/* physical memory of the virtual memory interface */
 	int fd, dev;
 	uint64_t len;
 	unsigned refs;			/* the handle's, and each mapping's */
-	bool can_export;
+	bool can_export, is_import;
 };
 
 struct fake_mem *fake_mem_add(enum fake_mem_kind kind, uint64_t addr, uint64_t len);
 struct fake_mem *fake_mem_at(enum fake_mem_kind kind, uint64_t addr);	/* that begins there */
 struct fake_mem *fake_mem_find(uint64_t addr, uint64_t len);	/* that holds all of it */
 bool fake_mem_is_device(uint64_t addr, uint64_t len);
+bool fake_mem_is_writable(uint64_t addr, uint64_t len);
 bool fake_mem_is_pinned(uint64_t addr, uint64_t len);
 bool fake_mem_imported(int pid, unsigned seq);
 void fake_mem_unmap(struct fake_mem *m);

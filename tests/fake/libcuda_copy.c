@@ -33,7 +33,7 @@ static CUresult check_shape(enum gpu_dir dir, const struct shape *c)
 
 	if (dir != GPU_H2D && !fake_mem_is_device(c->src, src_len))
 		return CUDA_ERROR_INVALID_VALUE;
-	if (dir != GPU_D2H && !fake_mem_is_device(c->dst, dst_len))
+	if (dir != GPU_D2H && !fake_mem_is_writable(c->dst, dst_len))
 		return CUDA_ERROR_INVALID_VALUE;
 	return CUDA_SUCCESS;
 }

@@ -274,6 +274,9 @@ class Doctor(unittest.TestCase):
         self.assertIn("read-only memory, as untrusted clients have it: no (they go by kvshm-gpud or a bounce buffer)", run)
         self.assertIn("note   gpu        device 0 GPUDirect RDMA: off: the driver exports no dma-buf", run)
         self.assertIn("note   gpu        devices 0 and 1 GPUDirect P2P: off: no path between them", run)
+        self.assertIn("ok     gpu        device 1 staging pool: possible (kvshm-gpud --pool)", run)
+        run = gpu("devices=2;attr=103:0")
+        self.assertIn("note   gpu        device 0 staging pool: off: the device does not share memory by descriptor", run)
 
     def test_the_costs_that_copies_are_planned_by(self):
         costs = "".join(f"{name}=10\n" for name in (
