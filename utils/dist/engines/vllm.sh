@@ -5,7 +5,7 @@
 # usage: vllm.sh ENGINES [MODEL...]
 #   ENGINES  build/engines: ENGINES/vllm/venv and ENGINES/vllm/models are made here, some 3 GB, out of
 #            0.9 GB of wheels; ENGINES/smollm2 is where setup.sh has put the model with real weights
-#   MODEL    tiny, smol (default: both)
+#   MODEL    tiny: the random ones, smol (default: both)
 # Exit status 1 if vLLM cannot be had here, 77 if its packages could not be fetched, with the reason.
 set -eu
 
@@ -75,7 +75,7 @@ flock 9		# two builds may set up at once
 packages
 for model in $models; do
 	case $model in
-	tiny) model tiny ;;
+	tiny) for name in tiny sizes state; do model "$name"; done ;;
 	smol) if [ -f "$smol" ]; then model smol "$smol"; else say "no model smol: make setup fetches it"; fi ;;
 	*)
 		say "no such model: $model"

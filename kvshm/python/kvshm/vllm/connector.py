@@ -12,13 +12,15 @@ from vllm.distributed.kv_transfer.kv_connector.v1.base import (
     KVConnectorBase_V1, KVConnectorRole, KVConnectorTransferResults, SupportsHMA)
 from vllm.logger import init_logger
 from vllm.platforms import current_platform
+from vllm.v1.core.kv_cache_utils import resolve_kv_cache_block_sizes
 from vllm.v1.metrics.cache_hit_source import CacheHitSource
 
 from . import groups
 from .events import Events
+from .hits import Units
 from .identity import space_of
 from .options import Options
-from .orders import Orders, Report, Space, Spaces
+from .orders import Orders, Report, Save, Space, Spaces
 from .pieces import find_pieces
 from .scheduler import SchedulerHalf
 from .worker import Group, WorkerHalf
@@ -27,15 +29,17 @@ logger = init_logger("vllm.kvshm")
 NO_ORDERS = Orders()
 
 
+def units_of(vllm_config: Any, kv_cache_config: Any) -> Units:
+    """The scheduler's block, of which hits are multiples, and a hash's."""
+    return Units(*resolve_kv_cache_block_sizes(kv_cache_config, vllm_config))
+
+
 def why_not(vllm_config: Any, kv_cache_config: Any) -> Optional[str]:
     """What of this engine the connector cannot serve, or None."""
-    cache, parallel = vllm_config.cache_config, vllm_config.parallel_config
-    hash_tokens = kv_cache_config.hash_block_size or cache.block_size
-    if hash_tokens != cache.block_size:
-        return f"hashes of {hash_tokens} tokens for blocks of {cache.block_size}"
+    parallel = vllm_config.parallel_config
     if parallel.decode_context_parallel_size > 1 or parallel.prefill_context_parallel_size > 1:
         return "context parallelism"
-    return groups.why_not(kv_cache_config, cache.block_size)
+    return groups.why_not(kv_cache_config, units_of(vllm_config, kv_cache_config).hash_tokens)
 
 
 def warn_at_start(vllm_config: Any) -> None:
@@ -77,9 +81,9 @@ class KvshmConnector(KVConnectorBase_V1, SupportsHMA):
             return None
 
     def make_scheduler(self, client: kvshm.Client) -> SchedulerHalf:
-        tokens, events = self._vllm_config.cache_config.block_size, self._vllm_config.kv_events_config
-        half = SchedulerHalf(client, self.options, tokens, groups.may_resume(self._kv_cache_config),
-                             Events(tokens) if events and events.enable_kv_cache_events else None)
+        units, events = units_of(self._vllm_config, self._kv_cache_config), self._vllm_config.kv_events_config
+        half = SchedulerHalf(client, self.options, units, groups.may_resume(self._kv_cache_config),
+                             Events(units.hash_tokens) if events and events.enable_kv_cache_events else None)
         half.may_load = self._kv_transfer_config.is_kv_consumer
         half.may_save = self._kv_transfer_config.is_kv_producer
         return half
@@ -124,7 +128,7 @@ class KvshmConnector(KVConnectorBase_V1, SupportsHMA):
         space = space_of(self._vllm_config, self._kv_cache_config, index, kv_caches, pages.page_len,
                          self.options.model_id)
         ns = client.attach_ns(space.fingerprint, space.layout, space.block_len, space.block_tokens, space.label)
-        return space, Group(index, ns, space.fingerprint, pages)
+        return space, Group(index, ns, space.fingerprint, pages, space.is_state)
 
     def get_handshake_metadata(self) -> Optional[Spaces]:
         return self.spaces
@@ -185,12 +189,12 @@ class KvshmConnector(KVConnectorBase_V1, SupportsHMA):
     def build_connector_meta(self, scheduler_output: Any) -> Orders:
         if not self.scheduler:
             return NO_ORDERS
-        orders = Orders(self.scheduler.take_loads())
+        saves: List[Save] = []
         try:
-            orders.saves = self.scheduler.saves(scheduler_output)
+            saves = self.scheduler.saves(scheduler_output)
         except Exception as error:
             self.go_without(error)
-        return orders
+        return Orders(self.scheduler.take_loads(), saves) if saves or self.scheduler.loads else NO_ORDERS
 
     def update_connector_output(self, connector_output: Any) -> None:
         report = connector_output.kv_connector_worker_meta
@@ -203,7 +207,7 @@ class KvshmConnector(KVConnectorBase_V1, SupportsHMA):
 
     def go_without(self, error: Exception) -> None:
         logger.warning("kvshm: %s; the engine goes on without", error, exc_info=not isinstance(error, kvshm.Error))
-        self.scheduler.spaces = []
+        self.scheduler.go_without()
 
     def on_new_request(self, request: Any) -> None:
         if self.scheduler:

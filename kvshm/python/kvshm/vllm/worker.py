@@ -16,7 +16,7 @@ from vllm.logger import init_logger
 
 from ..link import Link
 from .keys import KEY_LEN
-from .orders import Load, Orders, Report, Save
+from .orders import Load, Orders, Part, Report
 
 STAGED_BLOCKS = 16              # of one put of a client that is not trusted
 EMPTY_STEP_S = 0.005            # how long a step with nothing to compute waits for loads
@@ -26,8 +26,9 @@ ANSWER_S = 5.0                  # a commit without an answer for so long went do
 class Group:
     """A KV cache group's namespace, and where its pages lie."""
 
-    def __init__(self, index: int, space: kvshm.Namespace, name: bytes, pages: kvshm.Pages) -> None:
+    def __init__(self, index: int, space: kvshm.Namespace, name: bytes, pages: kvshm.Pages, is_loose: bool) -> None:
         self.index, self.space, self.name, self.pages = index, space, name, pages
+        self.is_loose = is_loose                # its blocks are no chain
 
     def load(self, pages: List[int], export: Optional[bytes]) -> int:
         """Return: how many of the pages, from the first on, hold what they should."""
@@ -118,8 +119,9 @@ class WorkerHalf:
             self.report.taken[save.number] += 1
             is_whole = True
             for group in self.groups:
+                part = save.parts.get(group.index)
                 try:
-                    is_whole &= self.copy_out(group, save, deadline)
+                    is_whole &= part is None or self.copy_out(group, save.number, part, deadline)
                 except Exception as error:  # as for loads
                     self.link.failed("a save failed", error)
                     is_whole = False
@@ -128,18 +130,18 @@ class WorkerHalf:
             if not self.commits[save.number]:
                 self.end_save(save.number)
 
-    def copy_out(self, group: Group, save: Save, deadline: float) -> bool:
+    def copy_out(self, group: Group, number: int, part: Part, deadline: float) -> bool:
         """Return: all pages of the group are on their way."""
-        nr, parent, pages = 0, save.parent, save.pages[group.index]
+        nr, parent, pages = 0, part.parent, part.pages
         while nr < len(pages):
-            sent = self.send(group, save.number, pages[nr:], save.keys[nr * KEY_LEN:], parent,
+            sent = self.send(group, number, pages[nr:], part.keys[nr * KEY_LEN:], parent,
                              max(0.0, deadline - time.monotonic()))
             if not sent:
                 return False
             nr += sent
-            parent = save.keys[(nr - 1) * KEY_LEN:nr * KEY_LEN]
-            self.waiting[save.number] = time.monotonic()
-            self.commits[save.number] += 1
+            parent = part.keys[(nr - 1) * KEY_LEN:nr * KEY_LEN]
+            self.waiting[number] = time.monotonic()
+            self.commits[number] += 1
         return True
 
     def send(self, group: Group, number: int, pages: List[int], keys: bytes, parent: Optional[bytes],
@@ -162,7 +164,7 @@ class WorkerHalf:
         if not nr:
             return 0
         group.pages.save(pages[:nr], grants)
-        return nr if group.space.commit(keys[:nr * KEY_LEN], grants, parent, tag=number) else 0
+        return nr if group.space.commit(keys[:nr * KEY_LEN], grants, parent, group.is_loose, number) else 0
 
     @staticmethod
     def send_staged(group: Group, number: int, pages: List[int], keys: bytes, parent: Optional[bytes],
@@ -170,7 +172,7 @@ class WorkerHalf:
         nr = min(len(pages), STAGED_BLOCKS)
         bytes_ = bytearray(nr * group.pages.page_len)
         group.pages.save(pages[:nr], bytes_)
-        return nr if group.space.put(keys[:nr * KEY_LEN], bytes_, parent, tag=number, timeout=timeout) else 0
+        return nr if group.space.put(keys[:nr * KEY_LEN], bytes_, parent, group.is_loose, number, timeout) else 0
 
     def look_for_answers(self) -> None:
         for number, _, _, dropped, error in self.client.poll():
