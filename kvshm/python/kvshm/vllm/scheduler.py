@@ -18,6 +18,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Set,
 
 import kvshm
 
+from .due import Due
 from .groups import behind_window, until_gone
 from .hints import Sessions, finished_word, given_fields, own_blocks, word
 from .hits import Hits, Units
@@ -34,7 +35,7 @@ class State:
     """What is known of a request."""
 
     __slots__ = ("request", "keys", "fields", "hint", "pins", "first", "end", "is_async", "sent", "due", "may_load",
-                 "ticket", "is_held")
+                 "ticket", "is_held", "wake")
 
     def __init__(self, request: Any, session: Dict[str, Any]) -> None:
         self.request = request
@@ -49,6 +50,7 @@ class State:
         self.may_load = True
         self.ticket = next(TICKETS)
         self.is_held = False
+        self.wake = 0                       # when to look at it, 0: at the next admission
 
     def let_go(self) -> None:
         for pin in self.pins.values():
@@ -78,6 +80,7 @@ class SchedulerHalf:
         self.unit_len = 0                   # bytes, of all workers together
         self.may_load = self.may_save = True
         self.states: Dict[str, State] = {}
+        self.due = Due(self.states)
         self.loads: List[Load] = []         # of the step that is being made
         self.open: Dict[int, Order] = {}
         self.unsure: Dict[int, Set[int]] = {}   # pages of synchronous loads, until they are taken
@@ -162,6 +165,8 @@ class SchedulerHalf:
     def allocated(self, request: Any, pages: Sequence[List[int]], tokens: int) -> None:
         """The engine has given pages to a request, of each group, and takes @tokens of the match."""
         state = self.states.get(request.request_id) or self.add(request)
+        if self.spaces and self.may_save:
+            self.due.put(state, 0)      # it goes on from another place than before
         if not tokens:
             state.let_go()
             return
@@ -201,16 +206,21 @@ class SchedulerHalf:
         saves: List[Save] = []
         if not self.spaces or not self.may_save:
             return saves
-        for request_id, tokens in output.num_scheduled_tokens.items():
-            state = self.states.get(request_id)
-            computed = state.request.num_computed_tokens + tokens if state else 0
-            if state and computed // self.units.tokens >= state.due:
-                save = self.order_save(state, computed, output)
-                if save:
-                    saves.append(save)
+        scheduled = output.num_scheduled_tokens
+        for state in self.due.pass_step(output.total_num_scheduled_tokens - len(scheduled) + 1):
+            save = self.look_at(state, scheduled.get(state.request.request_id, 0), output)
+            if save:
+                saves.append(save)
         if self.hits.states:
             saves.extend(self.state_saves(output.kv_connector_block_state.boundary_state_offloads))
         return saves
+
+    def look_at(self, state: State, tokens: int, output: Any) -> Optional[Save]:
+        computed, save = state.request.num_computed_tokens + tokens, None
+        if tokens and computed // self.units.tokens >= state.due:
+            save = self.order_save(state, computed, output)
+        self.due.put(state, state.due * self.units.tokens - computed)
+        return save
 
     def order_save(self, state: State, computed: int, output: Any) -> Optional[Save]:
         keys = state.keys()
@@ -336,6 +346,7 @@ class SchedulerHalf:
         for state in self.states.values():
             state.let_go()
             state.sent, state.due = 0, 1
+            self.due.put(state, 0)
         try:
             for _, ns in self.spaces:
                 ns.drop()
