@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the connector costs vLLM's scheduler: the match beside vLLM's own look-up, and a step with nothing to do.
 
-The real scheduler is driven with made-up model outputs, so no model time is in any figure.  The two look-ups
-take turns in one run.  Prints one JSON object; needs KVSHM_BUILD and the engines' environment.
+The real scheduler is driven with made-up model outputs, so no model time is in any figure.  What is compared takes
+turns in one run of one engine: the two look-ups, and steps without a connector, with one that does nothing (what vLLM
+itself does for any connector), and with ours.  Prints one JSON object; needs KVSHM_BUILD and the engines' environment.
 """
 import json
 import os
@@ -19,7 +20,7 @@ from vllmlib import Engine, connector_config
 
 BLOCKS, BLOCK = 2048, 32
 TOKENS = BLOCKS * BLOCK
-ROUNDS, DECODING = 200, (1, 8, 64)
+ROUNDS, TURNS, DECODING = 200, 40, (1, 8, 64)
 LAYERS = 30
 PROMPT = [2 + 7 * i % 250 for i in range(TOKENS + 8)]
 
@@ -59,14 +60,58 @@ class Bench:
         update_s, _ = timed(self.scheduler.update_from_output, out, fake)
         return schedule_s + update_s
 
-    def decode_us(self, nr):
+    def begin_decoding(self, nr):
+        """Requests none of which fills a block."""
         for i in range(nr):
             self.scheduler.add_request(self.request([3 + (i * 13 + k) % 200 for k in range(20)], new=BLOCK - 2 - 20))
         self.step()
+
+    def decode_s(self, nr):
+        self.begin_decoding(nr)
         samples = []
         while self.scheduler.has_unfinished_requests():
             samples.append(self.step())
-        return [s for s in samples[1:-1]]
+        return samples[1:-1]
+
+
+def null_connector(engine):
+    """Does what vLLM demands of any and no more."""
+    from vllm.distributed.kv_transfer.kv_connector.v1.base import (
+        KVConnectorBase_V1, KVConnectorMetadata, KVConnectorRole, SupportsHMA)
+
+    class Null(KVConnectorBase_V1, SupportsHMA):
+        metadata = KVConnectorMetadata()
+
+        def get_num_new_matched_tokens(self, request, num_computed_tokens):
+            return 0, False
+
+        def build_connector_meta(self, scheduler_output):
+            return self.metadata
+
+        def request_finished_all_groups(self, request, block_ids):
+            return False, None
+
+        def nothing(self, *args, **kwargs):
+            return None
+
+        update_state_after_alloc = start_load_kv = wait_for_layer_load = save_kv_layer = wait_for_save = nothing
+
+    core = engine.core
+    return Null(core.vllm_config, KVConnectorRole.SCHEDULER, core.scheduler.kv_cache_config)
+
+
+def step_figures(engine):
+    ours, figures = engine.core.scheduler.connector, {}
+    kinds = {"without": None, "null": null_connector(engine), "with": ours}
+    for nr in DECODING:
+        samples = {name: [] for name in kinds}
+        for _ in range(TURNS):
+            for name, connector in kinds.items():
+                engine.core.scheduler.connector = connector
+                samples[name] += Bench(engine).decode_s(nr)
+        figures[f"step_{nr}_decoding_us"] = {name: median_us(samples[name]) for name in kinds}
+    engine.core.scheduler.connector = ours
+    return figures
 
 
 def fill(engine, keys):
@@ -128,18 +173,13 @@ def main():
     options = dict(max_model_len=TOKENS + 256, hf_overrides={"max_position_embeddings": TOKENS + 256}, max_num_seqs=64,
                    block_size=BLOCK, enable_prefix_caching=True, max_num_batched_tokens=TOKENS + 512, kv_mib=400)
     figures = {"schema": "kvshm-bench-vllm/1", "blocks": BLOCKS, "load_average": os.getloadavg()[0]}
-    decode = {}
     try:
-        for name, config in ("without", None), ("with", connector_config(socket=daemon.socket)):
-            with Engine("tiny", config, **options) as engine:
-                decode[name] = {nr: Bench(engine).decode_us(nr) for nr in DECODING}
-                if config:
-                    figures.update(idle_figures(engine))
-                    figures.update(match_figures(engine))
+        with Engine("tiny", connector_config(socket=daemon.socket), **options) as engine:
+            figures.update(step_figures(engine))
+            figures.update(idle_figures(engine))
+            figures.update(match_figures(engine))
     finally:
         daemon.stop()
-    for nr in DECODING:
-        figures[f"step_{nr}_decoding_us"] = {name: median_us(decode[name][nr]) for name in decode}
     print(json.dumps(figures, indent=1))
 
 

@@ -206,7 +206,7 @@ class Served(unittest.TestCase):
         from vllm.v1 import kv_cache_interface
 
         if name == "MambaSpec":
-            return kv_cache_interface.MambaSpec(block_size=tokens, shapes=((4, 4),), dtypes=(torch.float32,))
+            return kv_cache_interface.MambaSpec(block_size=tokens, shapes=((4, 4),), dtypes=(torch.float32,), **more)
         return getattr(kv_cache_interface, name)(block_size=tokens, num_kv_heads=2, head_size=64,
                                                  dtype=torch.bfloat16, **more)
 
@@ -217,10 +217,20 @@ class Served(unittest.TestCase):
             self.assertIsNone(groups.why_not(self.config(*specs), BLOCK))
             self.assertEqual(groups.may_resume(self.config(*specs)), may_resume)
 
+    def test_what_is_beside_blocks_of_other_sizes_and_states(self):
+        full, wide = self.spec("FullAttentionSpec"), self.spec("SlidingWindowSpec", 2 * BLOCK, sliding_window=512)
+        state = self.spec("MambaSpec", mamba_cache_mode="align")
+        for specs in [full, wide], [full, state], [state]:
+            self.assertIsNone(groups.why_not(self.config(*specs), BLOCK))
+        self.assertEqual([groups.is_state(spec) for spec in (full, wide, state)], [False, False, True])
+
     def test_what_is_not(self):
         full = self.spec("FullAttentionSpec")
-        for config, reason in ((self.config(full, self.spec("MambaSpec")), "MambaSpec"),
+        ahead = self.spec("MambaSpec", mamba_cache_mode="align", num_speculative_blocks=1)
+        for config, reason in ((self.config(full, self.spec("MambaSpec")), "without its own prefix caching"),
+                               (self.config(full, ahead), "speculative"),
                                (self.config(full, self.spec("FullAttentionSpec", tokens=64)), "64 tokens"),
+                               (self.config(self.spec("CrossAttentionSpec")), "CrossAttentionSpec"),
                                (self.config(full, enable_kv_transfer=False), "not cached")):
             with self.subTest(reason=reason):
                 self.assertIn(reason, groups.why_not(config, BLOCK))

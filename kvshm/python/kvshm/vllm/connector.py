@@ -13,6 +13,7 @@ from vllm.distributed.kv_transfer.kv_connector.v1.base import (
     KVConnectorBase_V1, KVConnectorRole, KVConnectorTransferResults, SupportsHMA)
 from vllm.logger import init_logger
 from vllm.platforms import current_platform
+from vllm.v1.core.kv_cache_utils import resolve_kv_cache_block_sizes
 from vllm.v1.metrics.cache_hit_source import CacheHitSource
 
 from ..gpu_layout import Layout
@@ -21,9 +22,10 @@ from . import groups
 from .cpu import CpuGroup, CpuWorker
 from .events import Events
 from .gpu import BOUNCE_LEN, MAX_JOBS, GpuWorker, current_stream
+from .hits import Units
 from .identity import space_of
 from .options import Options
-from .orders import Orders, Report, Space, Spaces
+from .orders import Orders, Report, Save, Space, Spaces
 from .scheduler import SchedulerHalf
 from .worker import Group, WorkerHalf
 
@@ -31,15 +33,17 @@ logger = init_logger("vllm.kvshm")
 NO_ORDERS = Orders()
 
 
+def units_of(vllm_config: Any, kv_cache_config: Any) -> Units:
+    """The scheduler's block, of which hits are multiples, and a hash's."""
+    return Units(*resolve_kv_cache_block_sizes(kv_cache_config, vllm_config))
+
+
 def why_not(vllm_config: Any, kv_cache_config: Any) -> Optional[str]:
     """What of this engine the connector cannot serve, or None."""
-    cache, parallel = vllm_config.cache_config, vllm_config.parallel_config
-    hash_tokens = kv_cache_config.hash_block_size or cache.block_size
-    if hash_tokens != cache.block_size:
-        return f"hashes of {hash_tokens} tokens for blocks of {cache.block_size}"
+    parallel = vllm_config.parallel_config
     if parallel.decode_context_parallel_size > 1 or parallel.prefill_context_parallel_size > 1:
         return "context parallelism"
-    return groups.why_not(kv_cache_config, cache.block_size)
+    return groups.why_not(kv_cache_config, units_of(vllm_config, kv_cache_config).hash_tokens)
 
 
 def warn_at_start(vllm_config: Any) -> None:
@@ -69,7 +73,6 @@ class KvshmConnector(KVConnectorBase_V1, SupportsHMA):
         self.scheduler: Optional[SchedulerHalf] = None
         self.worker: Optional[WorkerHalf] = None
         self.layered: Sequence[Any] = ()    # the worker's: asked for at each layer
-        self.made: List[Space] = []
         self.spaces: Optional[Spaces] = None
         reason = why_not(vllm_config, kv_cache_config)
         if role == KVConnectorRole.SCHEDULER:
@@ -90,9 +93,9 @@ class KvshmConnector(KVConnectorBase_V1, SupportsHMA):
             return None
 
     def make_scheduler(self, client: kvshm.Client) -> SchedulerHalf:
-        tokens, events = self._vllm_config.cache_config.block_size, self._vllm_config.kv_events_config
-        half = SchedulerHalf(client, self.options, tokens, groups.may_resume(self._kv_cache_config),
-                             Events(tokens) if events and events.enable_kv_cache_events else None)
+        units, events = units_of(self._vllm_config, self._kv_cache_config), self._vllm_config.kv_events_config
+        half = SchedulerHalf(client, self.options, units, groups.may_resume(self._kv_cache_config),
+                             Events(units.hash_tokens) if events and events.enable_kv_cache_events else None)
         half.may_load = self._kv_transfer_config.is_kv_consumer
         half.may_save = self._kv_transfer_config.is_kv_producer
         return half
@@ -126,7 +129,7 @@ class KvshmConnector(KVConnectorBase_V1, SupportsHMA):
             client.close()
 
     def use_worker(self, worker: WorkerHalf) -> None:
-        self.spaces = Spaces(tuple(self.made), worker.is_behind)
+        self.spaces = Spaces(tuple(group.told for group in worker.groups), worker.is_behind)
         self.layered = worker.layered
         self.worker = worker
         worker.link.look()
@@ -136,25 +139,25 @@ class KvshmConnector(KVConnectorBase_V1, SupportsHMA):
         for index, kv_caches in enumerate(tensors):
             if kv_caches:
                 pages = kvshm.Pages(find_pieces(kv_caches, nr_pages), nr_pages, kv_caches)
-                made.append(CpuGroup(index, *self.attach(client, index, kv_caches, pages.page_len), pages))
+                made.append(CpuGroup(*self.attach(client, index, kv_caches, pages.page_len), pages))
         return CpuWorker(client, self.options, made, groups.may_resume(self._kv_cache_config))
 
     def make_gpu_worker(self, client: kvshm.Client, tensors: List[Dict[str, Any]]) -> WorkerHalf:
-        layout = Layout(tensors, self._kv_cache_config.num_blocks, self._vllm_config.cache_config.block_size)
-        blocks = -(-self._vllm_config.model_config.max_model_len // self._vllm_config.cache_config.block_size)
+        block_tokens = groups.device_block_tokens(self._kv_cache_config)
+        layout = Layout(tensors, self._kv_cache_config.num_blocks, block_tokens)
+        blocks = -(-self._vllm_config.model_config.max_model_len // block_tokens)
         gpu = layout.open(client, max_jobs=MAX_JOBS, max_blocks=blocks * len(layout.parts), bounce_len=BOUNCE_LEN)
-        made = [Group(part.group, *self.attach(client, part.group, part.tensors, gpu.block_len(i), part.box.order()))
+        made = [Group(*self.attach(client, part.group, part.tensors, gpu.block_len(i), part.box.order()))
                 for i, part in enumerate(layout.parts)]
         return GpuWorker(client, self.options, made, groups.may_resume(self._kv_cache_config), layout, gpu,
                          functools.partial(current_stream, layout.device))
 
     def attach(self, client: kvshm.Client, index: int, kv_caches: Dict[str, Any], block_len: int,
-               order: Sequence[int] = ()) -> Tuple[kvshm.Namespace, bytes]:
+               order: Sequence[int] = ()) -> Tuple[Space, kvshm.Namespace]:
         space = space_of(self._vllm_config, self._kv_cache_config, index, kv_caches, block_len, self.options.model_id,
                          order)
         ns = client.attach_ns(space.fingerprint, space.layout, space.block_len, space.block_tokens, space.label)
-        self.made.append(space)
-        return ns, space.fingerprint
+        return space, ns
 
     def get_handshake_metadata(self) -> Optional[Spaces]:
         return self.spaces
@@ -224,14 +227,16 @@ class KvshmConnector(KVConnectorBase_V1, SupportsHMA):
     def build_connector_meta(self, scheduler_output: Any) -> Orders:
         if not self.scheduler:
             return NO_ORDERS
-        orders = Orders(self.scheduler.take_loads())
+        loads = self.scheduler.take_loads()
+        saves: List[Save] = []
+        taken_away: List[int] = []
         try:
-            orders.taken_away = self.scheduler.taken_away(scheduler_output, orders.loads)
-            orders.saves = self.scheduler.saves(scheduler_output)
+            taken_away = self.scheduler.taken_away(scheduler_output, loads)
+            saves = self.scheduler.saves(scheduler_output)
         except Exception as error:
-            orders.taken_away = list(self.scheduler.open)   # any may be
+            taken_away = list(self.scheduler.open)   # any may be
             self.go_without(error)
-        return orders
+        return Orders(loads, saves, taken_away) if loads or saves or taken_away else NO_ORDERS
 
     def update_connector_output(self, connector_output: Any) -> None:
         report = connector_output.kv_connector_worker_meta
@@ -244,7 +249,7 @@ class KvshmConnector(KVConnectorBase_V1, SupportsHMA):
 
     def go_without(self, error: Exception) -> None:
         logger.warning("kvshm: %s; the engine goes on without", error, exc_info=not isinstance(error, kvshm.Error))
-        self.scheduler.spaces = []
+        self.scheduler.go_without()
 
     def has_pending_push_work(self) -> bool:
         return self.scheduler is not None and self.scheduler.is_waiting()

@@ -12,7 +12,7 @@ from typing import Any, List, Optional, Set
 import kvshm
 
 from .keys import KEY_LEN
-from .orders import Load, Orders, Save
+from .orders import Load, Orders, Part, Save, Space
 from .worker import EMPTY_STEP_S, Group, WorkerHalf
 
 STAGED_BLOCKS = 16              # of one put of a client that is not trusted
@@ -21,9 +21,9 @@ STAGED_BLOCKS = 16              # of one put of a client that is not trusted
 class CpuGroup(Group):
     """And where its pages lie."""
 
-    def __init__(self, index: int, space: kvshm.Namespace, name: bytes, pages: kvshm.Pages) -> None:
-        super().__init__(index, space, name)
-        self.pages = pages
+    def __init__(self, told: Space, space: kvshm.Namespace, pages: kvshm.Pages) -> None:
+        super().__init__(told, space)
+        self.pages, self.is_loose = pages, told.is_state
 
     def load(self, pages: List[int], export: Optional[bytes]) -> int:
         """Return: how many of the pages, from the first on, hold what they should."""
@@ -90,8 +90,9 @@ class CpuWorker(WorkerHalf):
         self.report.taken[save.number] += 1
         is_whole = True
         for group in self.groups:
+            part = save.parts.get(group.index)
             try:
-                is_whole &= self.copy_out(group, save, deadline)
+                is_whole &= part is None or self.copy_out(group, save.number, part, deadline)
             except Exception as error:  # as for loads
                 self.link.failed("a save failed", error)
                 is_whole = False
@@ -100,18 +101,18 @@ class CpuWorker(WorkerHalf):
         if not self.commits[save.number]:
             self.end_save(save.number)
 
-    def copy_out(self, group: CpuGroup, save: Save, deadline: float) -> bool:
+    def copy_out(self, group: CpuGroup, number: int, part: Part, deadline: float) -> bool:
         """Return: all pages of the group are on their way."""
-        nr, parent, pages = 0, save.parent, save.pages[group.index]
+        nr, parent, pages = 0, part.parent, part.pages
         while nr < len(pages):
-            sent = self.send(group, save.number, pages[nr:], save.keys[nr * KEY_LEN:], parent,
+            sent = self.send(group, number, pages[nr:], part.keys[nr * KEY_LEN:], parent,
                              max(0.0, deadline - time.monotonic()))
             if not sent:
                 return False
             nr += sent
-            parent = save.keys[(nr - 1) * KEY_LEN:nr * KEY_LEN]
-            self.waiting[save.number] = time.monotonic()
-            self.commits[save.number] += 1
+            parent = part.keys[(nr - 1) * KEY_LEN:nr * KEY_LEN]
+            self.waiting[number] = time.monotonic()
+            self.commits[number] += 1
         return True
 
     def send(self, group: CpuGroup, number: int, pages: List[int], keys: bytes, parent: Optional[bytes],
@@ -134,7 +135,7 @@ class CpuWorker(WorkerHalf):
         if not nr:
             return 0
         group.pages.save(pages[:nr], grants)
-        return nr if group.space.commit(keys[:nr * KEY_LEN], grants, parent, tag=number) else 0
+        return nr if group.space.commit(keys[:nr * KEY_LEN], grants, parent, group.is_loose, number) else 0
 
     @staticmethod
     def send_staged(group: CpuGroup, number: int, pages: List[int], keys: bytes, parent: Optional[bytes],
@@ -142,7 +143,7 @@ class CpuWorker(WorkerHalf):
         nr = min(len(pages), STAGED_BLOCKS)
         bytes_ = bytearray(nr * group.pages.page_len)
         group.pages.save(pages[:nr], bytes_)
-        return nr if group.space.put(keys[:nr * KEY_LEN], bytes_, parent, tag=number, timeout=timeout) else 0
+        return nr if group.space.put(keys[:nr * KEY_LEN], bytes_, parent, group.is_loose, number, timeout) else 0
 
     def shutdown(self) -> None:
         if self.loader:

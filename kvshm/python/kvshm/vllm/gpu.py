@@ -275,11 +275,12 @@ class GpuWorker(WorkerHalf):
         """Return: all pages of all groups are on their way."""
         entries, is_whole = [], True
         for group in self.groups:
-            pages = save.pages[group.index]
+            part = save.parts[group.index]
+            pages, keys = part.pages, part.keys
             grants = self.grant(group.space, len(pages), deadline)
             nr = len(grants)
             is_whole &= nr == len(pages)
-            entries.append((group.space, save.keys[:nr * KEY_LEN], grants, pages[:nr], save.parent) if nr else None)
+            entries.append((group.space, keys[:nr * KEY_LEN], grants, pages[:nr], part.parent) if nr else None)
         return (not any(entries) or self.begin_save(save, entries, deadline)) and is_whole
 
     @staticmethod
@@ -295,12 +296,13 @@ class GpuWorker(WorkerHalf):
     def save_buffered(self, save: Save, deadline: float) -> bool:
         """In as many jobs as the library's buffer makes it."""
         for at, group in enumerate(self.groups):
-            pages = save.pages[group.index]
+            part = save.parts[group.index]
+            pages, keys, parent = part.pages, part.keys, part.parent
             for first in range(0, len(pages), self.slots):
                 end = min(first + self.slots, len(pages))
-                parent = save.keys[(first - 1) * KEY_LEN:first * KEY_LEN] if first else save.parent
                 entries: List[Any] = [None] * len(self.groups)
-                entries[at] = group.space, save.keys[first * KEY_LEN:end * KEY_LEN], None, pages[first:end], parent
+                entries[at] = group.space, keys[first * KEY_LEN:end * KEY_LEN], None, pages[first:end], parent
+                parent = keys[(end - 1) * KEY_LEN:end * KEY_LEN]
                 if not self.begin_save(save, entries, deadline):
                     return False
         return True

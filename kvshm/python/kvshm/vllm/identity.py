@@ -8,8 +8,11 @@ import os
 import platform
 from typing import Any, Dict, List, Optional, Sequence
 
+from vllm.v1.kv_cache_interface import iter_layer_specs
+
 from ..facts import digest, files_digest
 from ..pieces import describe
+from .groups import is_state
 from .orders import Space
 
 
@@ -44,6 +47,14 @@ def isa(vllm_config: Any, head_size: Optional[int]) -> Any:
                          vllm_config.cache_config.cache_dtype)
 
 
+def state_facts(spec: Any) -> Dict[str, Any]:
+    """Of a group of states, whose tensors are bytes: what lies in them.  Else nothing."""
+    if not is_state(spec):
+        return {}
+    return {"states": [[str(layer.mamba_type), str(layer.shapes), [str(dtype) for dtype in layer.dtypes]]
+                       for layer in iter_layer_specs(spec)]}
+
+
 def layout_facts(vllm_config: Any, kv_cache_config: Any, group: int, kv_caches: Dict[str, Any],
                  order: Sequence[int]) -> Dict[str, Any]:
     import vllm
@@ -58,6 +69,7 @@ def layout_facts(vllm_config: Any, kv_cache_config: Any, group: int, kv_caches: 
         "isa": isa(vllm_config, getattr(spec, "head_size", None)) if device == "cpu" else None,
         # the order inside a page is the backend's own affair and may change with a release
         "vllm": vllm.__version__,
+        **state_facts(spec),
     }
 
 
@@ -72,6 +84,7 @@ def space_of(vllm_config: Any, kv_cache_config: Any, group: int, kv_caches: Dict
     model, cache = vllm_config.model_config, vllm_config.cache_config
     speculative = getattr(vllm_config, "speculative_config", None)
     draft = getattr(speculative, "draft_model_config", None)
+    spec = kv_cache_config.kv_cache_groups[group].kv_cache_spec
     layout = digest(layout_facts(vllm_config, kv_cache_config, group, kv_caches, order))
     facts = {
         "kind": "kvshm-vllm/1",
@@ -81,10 +94,10 @@ def space_of(vllm_config: Any, kv_cache_config: Any, group: int, kv_caches: Dict
         "quantization": model.quantization,
         "dtype": [str(model.dtype), str(cache.cache_dtype)],
         "hash": cache.prefix_caching_hash_algo,
-        "block_tokens": cache.block_size,
+        "block_tokens": spec.block_size,
         "rank": rank_facts(vllm_config.parallel_config),
         "draft": draft and [model_facts(draft), config_facts(draft.hf_config)],
     }
     name = os.path.basename(os.path.normpath(model.model))
     label = f"vllm {name}" if len(kv_cache_config.kv_cache_groups) == 1 else f"vllm {group} {name}"
-    return Space(group, digest(facts), layout, block_len, cache.block_size, label[:31])
+    return Space(group, digest(facts), layout, block_len, spec.block_size, label[:31], is_state(spec))

@@ -18,6 +18,7 @@ class Space:
     block_len: int
     block_tokens: int
     label: str
+    is_state: bool                      # blocks are states, each alone, not a chain of keys and values
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,24 @@ class Load:
     number: int
     request: str
     is_async: bool
-    nr: int                             # blocks
-    pages: List[List[int]]              # of each group: of the last of these blocks
+    nr: int                             # units of tokens
+    pages: List[List[int]]              # of each group: of the last blocks of these units
     exports: Dict[bytes, bytes]         # by fingerprint; of a prefix of the pages, or none at all
+
+
+@dataclass
+class Part:
+    """Of a save, one group's."""
+
+    pages: List[int]                    # of the first of the blocks
+    keys: bytes                         # packed, one for each block
+    parent: Optional[bytes]
 
 
 @dataclass
 class Save:
     number: int
-    pages: List[List[int]]              # of each group: of the first of the blocks
-    keys: bytes                         # packed, one for each block
-    parent: Optional[bytes]
+    parts: Dict[int, Part]              # by group
     hint: int
 
 

@@ -13,7 +13,7 @@ import kvshm
 from vllm.logger import init_logger
 
 from ..link import Link
-from .orders import Load, Orders, Report, Save
+from .orders import Load, Orders, Report, Save, Space
 
 EMPTY_STEP_S = 0.005            # how long a step with nothing to compute waits for what is under way
 ANSWER_S = 5.0                  # a commit without an answer for so long went down with its daemon
@@ -22,8 +22,9 @@ ANSWER_S = 5.0                  # a commit without an answer for so long went do
 class Group:
     """Layers with a namespace of their own: a KV cache group, or those of one that are alike."""
 
-    def __init__(self, index: int, space: kvshm.Namespace, name: bytes) -> None:
-        self.index, self.space, self.name = index, space, name
+    def __init__(self, told: Space, space: kvshm.Namespace) -> None:
+        self.told, self.space = told, space
+        self.index, self.name = told.group, told.fingerprint
 
 
 class WorkerHalf:
