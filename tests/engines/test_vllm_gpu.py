@@ -8,8 +8,8 @@ import unittest
 from unittest import mock
 
 from enginetest import BLOCK, CACHED, PROMPT, EngineTest, make, stage
-from gpuengine import Device, cuda, drain, everywhere, kvshm
 from gpulib import COUNTERS
+from vllmgpu import Device, cuda, drain, everywhere, kvshm
 from vllmlib import answers, connector_config, document
 
 from kvshm.vllm import gpu as way
