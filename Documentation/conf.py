@@ -20,7 +20,7 @@ primary_domain = "c"
 highlight_language = "none"
 nitpicky = True
 # of libc, of llama.cpp, of the GPU driver, and tags of our own that the API keeps opaque
-nitpick_ignore_regex = [("c:func", r"llama_.*|cu(da)?[A-Z].*"), ("c:identifier", r"u?int\d+_t|size_t|ssize_t|kvshm|kvshm_gpu|kvshm_stage|kvshm_service|kvshm_llama|kvshm_key|llama_.*")]
+nitpick_ignore_regex = [("c:func", r"llama_.*|cu(da)?[A-Z].*|ibv_.*"), ("c:identifier", r"u?int\d+_t|size_t|ssize_t|kvshm|kvshm_gpu|kvshm_stage|kvshm_service|kvshm_service_pool|kvshm_migrate|kvshm_file|kvshm_llama|kvshm_key|llama_.*")]
 html_theme = "furo"
 html_title = f"kvshm {release}"
 html_copy_source = False

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bounce.c - copies to and from host memory that the device cannot reach, through pinned slices */
+/* bounce.c - copies to and from what the device cannot reach, through pinned slices */
 #include "gpu/bounce.h"
 
 #include <errno.h>
@@ -13,8 +13,8 @@
 #define ALIGN 256u			/* of a piece, for the copy engine */
 
 struct part {				/* D2H: where it goes when the slice has landed */
-	uint64_t host;
-	size_t at, len, rows, pitch;
+	struct bounce_rows host;
+	size_t at;			/* in the slice */
 };
 
 enum slice_state { SLICE_FREE, SLICE_FILLING, SLICE_FLYING };
@@ -31,6 +31,7 @@ struct slice {
 struct bounce {
 	struct gpu_stream *stream;
 	enum stage_dir dir;
+	struct bounce_end end;
 	char *base;
 	size_t slice_len;
 	unsigned nr;
@@ -48,8 +49,20 @@ static char *slice_at(struct bounce *b, const struct slice *s)
 	return b->base + (size_t)(s - b->slice) * b->slice_len;
 }
 
+/* Packed rows between slice and memory of this process. */
+static int move_memory(void *arg, enum stage_dir dir, char *slice, const struct bounce_rows *r)
+{
+	char *host = (char *)(uintptr_t)r->at;
+
+	(void)arg;
+	for (size_t i = 0; i < r->rows; i++)
+		memcpy(dir == STAGE_H2D ? slice + i * r->len : host + i * r->pitch,
+		       dir == STAGE_H2D ? host + i * r->pitch : slice + i * r->len, r->len);
+	return 0;
+}
+
 int bounce_create(struct gpu_stream *s, enum stage_dir dir, void *base, size_t slice_len, unsigned nr,
-		  struct bounce **ret)
+		  const struct bounce_end *end, struct bounce **ret)
 {
 	struct bounce *b = calloc(1, sizeof(*b) + nr * sizeof(b->slice[0]));
 	int err = 0;
@@ -57,6 +70,7 @@ int bounce_create(struct gpu_stream *s, enum stage_dir dir, void *base, size_t s
 	if (!b)
 		return -ENOMEM;
 	*b = (struct bounce){ .stream = s, .dir = dir, .base = base, .slice_len = slice_len, .nr = nr };
+	b->end = end ? *end : (struct bounce_end){ .move = move_memory };
 	for (unsigned i = 0; i < nr && !err; i++)
 		err = gpu_event_open(s->ctx, GPU_EVENT_PLAIN, &b->slice[i].event);
 	if (err < 0) {
@@ -102,14 +116,7 @@ static int seal(struct bounce *b, struct slice *s)
 	return ret;
 }
 
-/* Packed rows between slice and host memory. */
-static void copy_rows(char *to, size_t to_pitch, const char *from, size_t from_pitch, size_t len, size_t rows)
-{
-	for (size_t i = 0; i < rows; i++)
-		memcpy(to + i * to_pitch, from + i * from_pitch, len);
-}
-
-static int submit(struct bounce *b, const struct stage_op *op, const struct part *p, uint64_t dev, uint64_t slice)
+static int submit(struct bounce *b, const struct stage_op *op, const struct bounce_rows *p, uint64_t dev, uint64_t slice)
 {
 	bool is_in = b->dir == STAGE_H2D;
 	enum gpu_dir dir = is_in ? GPU_H2D : GPU_D2H;
@@ -131,12 +138,12 @@ static int submit(struct bounce *b, const struct stage_op *op, const struct part
 }
 
 /* As much of the operation from @at on as the slice has room for. */
-static struct part cut(const struct stage_op *op, uint64_t at, size_t room)
+static struct bounce_rows cut(const struct stage_op *op, uint64_t at, size_t room)
 {
 	uint64_t rows = op->kind == STAGE_OP_RECT ? op->rows : 1, row = at / op->len, off = at % op->len;
-	struct part p = { .rows = 1, .pitch = op->arena_pitch };
+	struct bounce_rows p = { .rows = 1, .pitch = op->arena_pitch };
 
-	p.host = op->arena + row * op->arena_pitch + off;
+	p.at = op->arena + row * op->arena_pitch + off;
 	p.len = (size_t)min_of(op->len - off, (uint64_t)room);
 	if (!off && p.len == op->len)
 		p.rows = (size_t)min_of(rows - row, (uint64_t)(room / op->len));
@@ -145,22 +152,24 @@ static struct part cut(const struct stage_op *op, uint64_t at, size_t room)
 
 static int push_part(struct bounce *b, struct slice *s, uint64_t host, const struct stage_op *op, uint64_t *at)
 {
-	struct part p = cut(op, *at, b->slice_len - s->used);
+	struct part p = { .host = cut(op, *at, b->slice_len - s->used), .at = s->used };
+	const size_t len = p.host.len * p.host.rows;
 	uint64_t dev = op->dev + *at / op->len * op->dev_pitch + *at % op->len;
 	char *mem = slice_at(b, s) + s->used;
-	int ret;
+	int ret = 0;
 
-	p.host += host;
-	p.at = s->used;
+	p.host.at += host;
 	if (b->dir == STAGE_H2D)
-		copy_rows(mem, p.len, (const char *)(uintptr_t)p.host, p.pitch, p.len, p.rows);
+		ret = b->end.move(b->end.arg, b->dir, mem, &p.host);
+	if (ret < 0)
+		return ret;
 	/* room and part are taken even if the driver refuses: some rows may be under way */
-	s->used = min_of(round_up(s->used + p.len * p.rows, (size_t)ALIGN), b->slice_len);
-	ret = submit(b, op, &p, dev, (uintptr_t)mem);
+	s->used = min_of(round_up(s->used + len, (size_t)ALIGN), b->slice_len);
+	ret = submit(b, op, &p.host, dev, (uintptr_t)mem);
 	if (ret < 0)
 		return ret;
 	s->part[s->nr_parts++] = p;
-	*at += p.len * p.rows;
+	*at += len;
 	return 0;
 }
 
@@ -192,6 +201,15 @@ int bounce_flush(struct bounce *b, uint64_t *ret_seq)
 	return s && s->state == SLICE_FILLING ? seal(b, s) : 0;
 }
 
+static int copy_out(struct bounce *b, const struct slice *s)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < s->nr_parts && ret == 0; i++)
+		ret = b->end.move(b->end.arg, b->dir, slice_at(b, s) + s->part[i].at, &s->part[i].host);
+	return ret;
+}
+
 int bounce_drain(struct bounce *b)
 {
 	while (b->first < b->next) {
@@ -203,13 +221,11 @@ int bounce_drain(struct bounce *b)
 		ret = s->is_unmarked ? gpu_stream_poll(b->stream) : gpu_event_poll(&s->event);
 		if (ret <= 0)
 			return ret;
-		for (unsigned i = 0; b->dir == STAGE_D2H && i < s->nr_parts; i++) {
-			const struct part *p = &s->part[i];
-
-			copy_rows((char *)(uintptr_t)p->host, p->pitch, slice_at(b, s) + p->at, p->len, p->len, p->rows);
-		}
 		s->state = SLICE_FREE;
 		b->first++;
+		ret = b->dir == STAGE_D2H ? copy_out(b, s) : 0;
+		if (ret < 0)
+			return ret;
 	}
 	return 0;
 }

@@ -59,13 +59,13 @@ struct cuda_fake {
 	/*
 	 * Words by ';', each "name=value" (numbers as 3, 2.5e10, 0x10), added to those of $FAKE_CUDA_SCRIPT:
 	 *   fail=ENTRY:N:CODE     the Nth call of it from now on returns CODE, once; N of 0: every call
-	 *   land=N:CODE           the Nth copy from now on does not land; CODE stays with the context
+	 *   land=N:CODE           the Nth copy from now on does not land; CODE stays with its context
 	 *   hang=N                the Nth copy from now on never completes, nor what comes behind it
-	 *   lost=CODE             the device is lost: every call that uses it returns CODE
+	 *   lost=CODE[:DEVICE]    the device, or all, is lost: every call that uses it returns CODE
 	 *   missing=ENTRY         the entry is not there (before the driver is loaded: environment only)
 	 *   attr=NUMBER:VALUE     an attribute of all devices
 	 *   devices=N node=N:NODE version=N
-	 *   h2d= d2h= d2d=        bytes a second; latency= ns a copy; row= ns a row of a 2-D copy, item= of a batch
+	 *   h2d= d2h= d2d= p2p=   bytes a second; latency= ns a copy; row= ns a row of a 2-D copy, item= of a batch
 	 *   launch= ns a kernel, and its bytes at d2d=, or over the link at h2d= or d2h=; "fake_busy" is one that
 	 *                         takes as long as its one 64-bit argument says
 	 *   register= ns a MiB

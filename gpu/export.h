@@ -48,21 +48,4 @@ int gpu_export_piece(const struct gpu_ctx *ctx, uint64_t addr, uint64_t len, str
  */
 int gpu_export_dmabuf(const struct gpu_ctx *ctx, uint64_t addr, uint64_t len);
 
-/* ---- memory made to be shared: the staging pool ---------------------------------------------------- */
-
-struct gpu_shared {			/* device memory with one descriptor, see gpu_shared_create() */
-	const struct gpu_ctx *ctx;
-	uint64_t addr, len;
-	CUmemGenericAllocationHandle handle;
-};
-
-/**
- * gpu_shared_create() - device memory that other processes may map by descriptor
- * @len: rounded up to the device's granularity
- */
-int gpu_shared_create(const struct gpu_ctx *ctx, uint64_t len, struct gpu_shared *ret);
-
-/* Mappings of others stay theirs.  Zeroed memory is let be. */
-void gpu_shared_destroy(struct gpu_shared *s);
-
 #endif

@@ -27,6 +27,14 @@ int migrate_init(struct migrate *m, uint64_t tokens, uint32_t block_tokens, uint
 	return 0;
 }
 
+int migrate_skip(struct migrate *m, uint32_t nr)
+{
+	if (nr > full_blocks(m))
+		return -EINVAL;
+	m->landed = m->sent = nr;
+	return 0;
+}
+
 /* Full blocks of which no valid copy has landed or is under way. */
 static uint32_t sendable(const struct migrate *m)
 {
@@ -201,6 +209,11 @@ static bool has_tail(const struct migrate *m)
 static bool has_copy(const struct migrate *m)
 {
 	return m->state == MIGRATE_COPYING && sendable(m);
+}
+
+bool migrate_wants_copy(const struct migrate *m)
+{
+	return has_tail(m) || has_copy(m);
 }
 
 /* Requests in order of what is left: the next behind {@left, @at}.  Return: its index, @nr: none. */

@@ -65,6 +65,12 @@ struct migrate {
 int migrate_init(struct migrate *m, uint64_t tokens, uint32_t block_tokens, uint32_t max_pauses);
 
 /**
+ * migrate_skip() - its first @nr blocks are at the new place already; before the first migrate_next()
+ * Return: 0, -EINVAL: more than are full.
+ */
+int migrate_skip(struct migrate *m, uint32_t nr);
+
+/**
  * migrate_next() - what to do now; what it says counts as done or under way
  * @max_blocks: of one copy
  */
@@ -76,6 +82,9 @@ struct migrate_step migrate_next(struct migrate *m, uint32_t max_blocks);
  * Return: 0, -EINVAL: longer than 2^32 - 1 blocks, -EBUSY: it is paused.
  */
 int migrate_grew(struct migrate *m, uint64_t tokens);
+
+/* Would migrate_next() have something copied?  Then it is for migrate_batch() to say what. */
+bool migrate_wants_copy(const struct migrate *m);
 
 /* @nr blocks, the oldest under way, have landed: one stream has them all.  Return: 0, -EINVAL: as many are not. */
 int migrate_landed(struct migrate *m, uint32_t nr);

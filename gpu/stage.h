@@ -37,6 +37,7 @@ struct stage_host {
 	uint64_t dev;			/* what kernels call it; 0: no kernel may reach it */
 	struct hostreg *reg;		/* what of it is pinned; NULL: see @is_pinned */
 	bool is_pinned;			/* all of it, by the caller */
+	bool is_device;			/* memory of the stage's device, not of the host; .dev is .base, or 0 */
 	const uint64_t *seams;		/* ascending offsets where registrations meet */
 	uint32_t nr_seams;
 };

@@ -3,11 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#include "gpu/cuda_err.h"
 #include "gpu/stage_priv.h"
-#include "kvshm/base/clock.h"
 #include "kvshm/base/compiler.h"
 
 #define NR_JOBS 8u
@@ -17,7 +14,6 @@
 #define PUT_MAX (64ull << 20)
 #define PUT_MAX_LOADING (4ull << 20)
 #define PAGE 4096ull
-#define PIN_NS 10000000000ull		/* bound of pinning our own few pages */
 
 static void set_defaults(struct stage_limits *l)
 {
@@ -49,29 +45,13 @@ static uint64_t table_len(const struct stage_plan *size)
 }
 
 /* Unpinned it works too: no kernels then, and bounce slices at the driver's own pace. */
-static bool pin(struct stage *s)
-{
-	if (hostreg_create(s->ctx, &s->pinned_reg) < 0)
-		return false;
-	return !hostreg_add(s->pinned_reg, s->pinned, s->pinned_len, HOSTREG_SHARED_RW) &&
-	       !hostreg_wait(s->pinned_reg, clock_ns() + PIN_NS) &&
-	       hostreg_state(s->pinned_reg, s->pinned, s->pinned_len) == 1;
-}
-
 static int pinned_create(struct stage *s, const struct stage_plan *size)
 {
-	void *map;
+	int ret = own_pinned_create(s->ctx, 2 * s->lim.bounce_len + s->lim.nr_jobs * table_len(size), &s->pinned);
 
-	s->pinned_len = 2 * s->lim.bounce_len + s->lim.nr_jobs * table_len(size);
-	map = mmap(NULL, s->pinned_len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (map == MAP_FAILED)
-		return -ENOMEM;
-	/* A forked child must not take pages away from under the device. */
-	madvise(map, s->pinned_len, MADV_DONTFORK);
-	s->pinned = map;
-	if (!pin(s))
+	if (!s->pinned.is_pinned)
 		s->ways &= ~(STAGE_MAY(STAGE_WAY_LAND) | STAGE_MAY(STAGE_WAY_DIRECT));
-	return 0;
+	return ret;
 }
 
 /* ---- jobs ----------------------------------------------------------------------------------------------- */
@@ -97,7 +77,7 @@ static int job_create(struct stage *s, const struct stage_plan *size, unsigned n
 	j->plan.ops = malloc(size->max_ops * sizeof(*j->plan.ops));
 	j->plan.launches = malloc(max_of(size->max_launches, 1u) * sizeof(*j->plan.launches));
 	j->plan.steps = malloc(size->max_steps * sizeof(*j->plan.steps));
-	j->plan.table = (uint32_t *)(void *)(s->pinned + 2 * s->lim.bounce_len + n * table_len(size));
+	j->plan.table = (uint32_t *)(void *)(s->pinned.base + 2 * s->lim.bounce_len + n * table_len(size));
 	j->event = calloc(size->max_steps, sizeof(*j->event));
 	j->seq = calloc(size->max_steps, sizeof(*j->seq));
 	if (!j->plan.ops || !j->plan.launches || !j->plan.steps || !j->event || !j->seq)
@@ -120,28 +100,16 @@ static void job_free(struct stage_job *j)
 
 /* ---- a direction ------------------------------------------------------------------------------------------ */
 
-static int landing_create(struct stage *s, struct stage_side *side)
-{
-	CUresult r;
-	int ret = gpu_ctx_enter(s->ctx);
-
-	if (ret < 0)
-		return ret;
-	r = s->ctx->cu->MemAlloc(&side->landing, s->lim.landing_len);
-	gpu_ctx_leave(s->ctx);
-	return cuda_errno(r);
-}
-
 static int side_create(struct stage *s, enum stage_dir dir)
 {
 	struct stage_side *side = &s->side[dir];
 	int ret = gpu_stream_open(s->ctx, dir == STAGE_H2D, &side->stream);
 
 	if (!ret)
-		ret = bounce_create(&side->stream, dir, s->pinned + (size_t)dir * s->lim.bounce_len,
-				    s->lim.bounce_len / BOUNCE_SLICES, BOUNCE_SLICES, &side->bounce);
+		ret = bounce_create(&side->stream, dir, s->pinned.base + (size_t)dir * s->lim.bounce_len,
+				    s->lim.bounce_len / BOUNCE_SLICES, BOUNCE_SLICES, NULL, &side->bounce);
 	if (!ret && s->lim.landing_len && s->ways & STAGE_MAY(STAGE_WAY_LAND))
-		ret = landing_create(s, side);
+		ret = own_device_alloc(s->ctx, s->lim.landing_len, &side->landing);
 	return ret;
 }
 
@@ -149,10 +117,7 @@ static void side_free(struct stage *s, struct stage_side *side)
 {
 	bounce_destroy(side->bounce);
 	gpu_stream_close(&side->stream);
-	if (side->landing && !gpu_ctx_enter(s->ctx)) {
-		s->ctx->cu->MemFree(side->landing);
-		gpu_ctx_leave(s->ctx);
-	}
+	own_device_free(s->ctx, side->landing);
 }
 
 /* ---- all ---------------------------------------------------------------------------------------------------- */
@@ -164,8 +129,7 @@ void stage_free(struct stage *s)
 	side_free(s, &s->side[STAGE_H2D]);
 	side_free(s, &s->side[STAGE_D2H]);
 	kmod_close(&s->kmod);
-	if (hostreg_destroy(s->pinned_reg, clock_ns() + PIN_NS) == 0 && s->pinned)
-		munmap(s->pinned, s->pinned_len);
+	own_pinned_destroy(&s->pinned);
 	free(s->batch_dst);
 	free(s->batch_src);
 	free(s->batch_len);

@@ -4,13 +4,20 @@
 
 #include "gpu/stage_priv.h"
 
+static enum gpu_dir dir_of(const struct stage_job *j)
+{
+	if (j->host.is_device)
+		return GPU_D2D;
+	return j->sched.dir == STAGE_H2D ? GPU_H2D : GPU_D2H;
+}
+
 static int issue_copy(struct stage_job *j, const struct stage_op *op)
 {
 	bool is_in = j->sched.dir == STAGE_H2D;
 	uint64_t host = j->host.base + op->arena;
 	struct gpu_copy c = { .dst = is_in ? op->dev : host, .src = is_in ? host : op->dev, .len = op->len };
 
-	return gpu_stream_copy(&side_of(j)->stream, is_in ? GPU_H2D : GPU_D2H, &c);
+	return gpu_stream_copy(&side_of(j)->stream, dir_of(j), &c);
 }
 
 static int issue_rect(struct stage_job *j, const struct stage_op *op)
@@ -23,7 +30,7 @@ static int issue_rect(struct stage_job *j, const struct stage_op *op)
 		.width = op->len, .rows = op->rows,
 	};
 
-	return gpu_stream_copy_2d(&side_of(j)->stream, is_in ? GPU_H2D : GPU_D2H, &c);
+	return gpu_stream_copy_2d(&side_of(j)->stream, dir_of(j), &c);
 }
 
 static int issue_kernel(struct stage_job *j, const struct stage_op *op)
@@ -60,8 +67,7 @@ static int issue_batch(struct stage_job *j, const struct stage_step *step)
 		s->batch_src[i] = is_in ? host : ops[i].dev;
 		s->batch_len[i] = ops[i].len;
 	}
-	return gpu_stream_copy_batch(&side_of(j)->stream, is_in ? GPU_H2D : GPU_D2H, s->batch_dst, s->batch_src,
-				     s->batch_len, step->nr_ops);
+	return gpu_stream_copy_batch(&side_of(j)->stream, dir_of(j), s->batch_dst, s->batch_src, s->batch_len, step->nr_ops);
 }
 
 /* Return: 1 all is on the stream, 0 no slice is free, -errno. */

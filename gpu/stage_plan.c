@@ -169,6 +169,15 @@ static bool does_fit(struct stage_ctx *c, enum stage_way way, const struct stage
 	return (way != STAGE_WAY_LAND && way != STAGE_WAY_DIRECT) || stage_table_place(c, way) <= c->p->max_table;
 }
 
+/*
+ * What a way is weighed by.  The engine's own kernels run meanwhile: one that waits for the bus keeps multiprocessors
+ * from them for all of the transfer, where a copy engine does not, so it has to be that much faster.
+ */
+static double price_of(const struct survey *v, unsigned way)
+{
+	return v->bill[way].ns * (way == STAGE_WAY_DIRECT ? STAGE_DIRECT_PRICE : 1);
+}
+
 /* Return: the way, -EOPNOTSUPP, -ENOSPC. */
 static int choose(struct stage_ctx *c, const struct survey *v)
 {
@@ -182,7 +191,7 @@ static int choose(struct stage_ctx *c, const struct survey *v)
 				best = -ENOSPC;
 			continue;
 		}
-		if (best < 0 || v->bill[w].ns < v->bill[best].ns)
+		if (best < 0 || price_of(v, w) < price_of(v, (unsigned)best))
 			best = (int)w;
 	}
 	return best;

@@ -38,6 +38,7 @@ enum stage_way { STAGE_WAY_COPY, STAGE_WAY_BATCH, STAGE_WAY_LAND, STAGE_WAY_DIRE
 
 #define STAGE_MAY(way) (1u << (way))
 #define STAGE_MAY_ALL ((1u << STAGE_NR_WAYS) - 1)
+#define STAGE_DIRECT_PRICE 1.1		/* of the time of STAGE_WAY_DIRECT, for the multiprocessors that it holds */
 
 /* One engine block and its place in the arena. */
 struct stage_item {
@@ -119,7 +120,7 @@ struct stage_plan {
 	uint64_t bytes;			/* payload */
 	uint32_t nr_copies;		/* operations that are no kernel */
 	double cost_ns;			/* what the model expects */
-	double way_ns[STAGE_NR_WAYS];	/* and of each that was allowed and possible; else infinite */
+	double way_ns[STAGE_NR_WAYS];	/* and of each that was allowed and possible; else infinite.  Not all are priced alike */
 };
 
 /**

@@ -6,6 +6,7 @@
 #include "gpu/bounce.h"
 #include "gpu/event.h"
 #include "gpu/kmod.h"
+#include "gpu/own_mem.h"
 #include "gpu/stage.h"
 #include "gpu/stage_sched.h"
 #include "gpu/stream.h"
@@ -41,7 +42,7 @@ struct stage_job {
 struct stage_side {			/* one direction */
 	struct gpu_stream stream;
 	struct bounce *bounce;
-	CUdeviceptr landing;
+	uint64_t landing;
 };
 
 struct stage {
@@ -59,9 +60,7 @@ struct stage {
 	CUdeviceptr *batch_dst, *batch_src;
 	size_t *batch_len;
 	/* pinned: bounce slices of both directions, then the jobs' tables */
-	char *pinned;
-	size_t pinned_len;
-	struct hostreg *pinned_reg;
+	struct own_pinned pinned;
 	struct stage_job job[];
 };
 

@@ -30,7 +30,7 @@ static bool is_reachable(const struct stage *s, const struct stage_work *w)
 	const struct stage_host *h = w->host;
 	struct hostreg_span pinned = { 0 };
 
-	if (h->is_pinned)
+	if (h->is_pinned || h->is_device)
 		return true;
 	if (!h->reg)
 		return false;
@@ -69,6 +69,16 @@ static int job_take(struct stage_job *j, const struct stage_work *w)
 	return 0;
 }
 
+/* What lies on the device is reached at the device's pace. */
+static struct stage_cost cost_of(const struct stage *s, const struct stage_host *h)
+{
+	struct stage_cost c = s->lim.cost ? *s->lim.cost : stage_cost_default;
+
+	if (h->is_device)
+		c.link_bytes_per_ns = c.direct_bytes_per_ns = c.device_bytes_per_ns;
+	return c;
+}
+
 /* @nr layers from @first on, behind those that the plan has. */
 static int plan(struct stage_job *j, const struct stage_work *w, uint32_t first, uint32_t nr)
 {
@@ -81,16 +91,19 @@ static int plan(struct stage_job *j, const struct stage_work *w, uint32_t first,
 		.arena_dev = w->host->dev, .arena_span = w->host->span, .seams = w->host->seams,
 		.nr_seams = w->host->nr_seams, .table_dev = (uintptr_t)j->plan.table,
 	};
+	const struct stage_cost cost = cost_of(s, w->host);
 
 	for (uint32_t g = 0; g < s->layout.nr_groups; g++)
 		req.list[g] = w->list[g];
 	if (!w->host->dev)
 		caps.ways &= ~STAGE_MAY(STAGE_WAY_DIRECT);
+	if (w->host->is_device)
+		caps.ways &= ~STAGE_MAY(STAGE_WAY_LAND);
 	if (j->is_bounced)
 		caps.ways = (caps.ways & STAGE_MAY(STAGE_WAY_LAND)) | STAGE_MAY(STAGE_WAY_COPY);
 	if (first == j->first_layer)
-		return stage_plan_make(&s->layout, &req, &caps, s->lim.cost, &j->plan);
-	return stage_plan_add(&s->layout, &req, &caps, s->lim.cost, &j->plan);
+		return stage_plan_make(&s->layout, &req, &caps, &cost, &j->plan);
+	return stage_plan_add(&s->layout, &req, &caps, &cost, &j->plan);
 }
 
 static int plan_first(struct stage_job *j, const struct stage_work *w)

@@ -115,6 +115,18 @@ int gpu_stream_copy_batch(struct gpu_stream *s, enum gpu_dir dir, CUdeviceptr *d
 	return ret;
 }
 
+int gpu_stream_copy_many(struct gpu_stream *s, enum gpu_dir dir, CUdeviceptr *dst, CUdeviceptr *src, size_t *len, size_t nr)
+{
+	int ret = nr > 1 ? gpu_stream_copy_batch(s, dir, dst, src, len, nr) : -EOPNOTSUPP;
+
+	if (ret != -EOPNOTSUPP)
+		return ret;
+	ret = 0;
+	for (size_t i = 0; i < nr && !ret; i++)
+		ret = gpu_stream_copy(s, dir, &(struct gpu_copy){ .dst = dst[i], .src = src[i], .len = len[i] });
+	return ret;
+}
+
 int gpu_stream_launch(struct gpu_stream *s, CUfunction f, const unsigned grid[3], unsigned block, void **params)
 {
 	int ret;

@@ -61,6 +61,9 @@ int gpu_stream_copy_2d(struct gpu_stream *s, enum gpu_dir dir, const struct gpu_
 int gpu_stream_copy_batch(struct gpu_stream *s, enum gpu_dir dir, CUdeviceptr *dst, CUdeviceptr *src, size_t *len,
 			  size_t nr);
 
+/* The same where the driver has it, else, or for one alone, a call each.  Return: 0, -errno as there. */
+int gpu_stream_copy_many(struct gpu_stream *s, enum gpu_dir dir, CUdeviceptr *dst, CUdeviceptr *src, size_t *len, size_t nr);
+
 /**
  * gpu_stream_launch() - a kernel of one-dimensional blocks
  * @params: pointers to the arguments, read during the call only

@@ -14,18 +14,31 @@ _Static_assert(sizeof(union gpumsg) <= SOCK_MSG_MAX, "a message fits a frame");
 
 static const struct {
 	uint16_t len, rec_len;		/* without records; of one */
-	uint16_t max_nr;
+	uint16_t max_nr, nr_at;		/* records at most; where their number is */
 } shapes[] = {
-	[GPUMSG_HELLO - GPUMSG_HELLO] = { sizeof(struct gpumsg_hello), 0, 0 },
-	[GPUMSG_WELCOME - GPUMSG_HELLO] = { sizeof(struct gpumsg_welcome), 0, 0 },
+	[GPUMSG_HELLO - GPUMSG_HELLO] = { .len = sizeof(struct gpumsg_hello) },
+	[GPUMSG_WELCOME - GPUMSG_HELLO] = { .len = sizeof(struct gpumsg_welcome) },
 	[GPUMSG_REGISTER - GPUMSG_HELLO] = { offsetof(struct gpumsg_register, piece), sizeof(struct gpumsg_piece),
-					     GPUMSG_PIECES_MAX },
-	[GPUMSG_BUFFER - GPUMSG_HELLO] = { sizeof(struct gpumsg_buffer), 0, 0 },
-	[GPUMSG_DETACH - GPUMSG_HELLO] = { sizeof(struct gpumsg_buffer), 0, 0 },
-	[GPUMSG_DETACHED - GPUMSG_HELLO] = { sizeof(struct gpumsg_buffer), 0, 0 },
-	[GPUMSG_LINK - GPUMSG_HELLO] = { sizeof(struct gpumsg_link), 0, 0 },
-	[GPUMSG_JOB - GPUMSG_HELLO] = { offsetof(struct gpumsg_job, rec), sizeof(struct kvshm_stage_rec), KVSHM_STAGE_MAX },
-	[GPUMSG_DONE - GPUMSG_HELLO] = { sizeof(struct gpumsg_done), 0, 0 },
+					     GPUMSG_PIECES_MAX, offsetof(struct gpumsg_register, nr) },
+	[GPUMSG_BUFFER - GPUMSG_HELLO] = { .len = sizeof(struct gpumsg_buffer) },
+	[GPUMSG_DETACH - GPUMSG_HELLO] = { .len = sizeof(struct gpumsg_buffer) },
+	[GPUMSG_DETACHED - GPUMSG_HELLO] = { .len = sizeof(struct gpumsg_buffer) },
+	[GPUMSG_LINK - GPUMSG_HELLO] = { .len = sizeof(struct gpumsg_link) },
+	[GPUMSG_JOB - GPUMSG_HELLO] = { offsetof(struct gpumsg_job, rec), sizeof(struct kvshm_stage_rec), KVSHM_STAGE_MAX,
+					offsetof(struct gpumsg_job, nr) },
+	[GPUMSG_DONE - GPUMSG_HELLO] = { .len = sizeof(struct gpumsg_done) },
+	[GPUMSG_POOL_OPEN - GPUMSG_HELLO] = { .len = sizeof(struct kvshm_msg_hdr) },
+	[GPUMSG_POOL - GPUMSG_HELLO] = { .len = sizeof(struct gpumsg_pool) },
+	[GPUMSG_HOLD - GPUMSG_HELLO] = { offsetof(struct gpumsg_refs, ref), sizeof(struct kvshm_block_ref), GPUMSG_HOLD_MAX,
+					 offsetof(struct gpumsg_refs, nr) },
+	[GPUMSG_HELD - GPUMSG_HELLO] = { offsetof(struct gpumsg_held, off), sizeof(uint64_t), GPUMSG_HOLD_MAX,
+					 offsetof(struct gpumsg_held, nr) },
+	[GPUMSG_RELEASE - GPUMSG_HELLO] = { offsetof(struct gpumsg_refs, ref), sizeof(struct kvshm_block_ref),
+					    GPUMSG_HOLD_MAX, offsetof(struct gpumsg_refs, nr) },
+	[GPUMSG_RELEASED - GPUMSG_HELLO] = { .len = sizeof(struct gpumsg_released) },
+	[GPUMSG_POOL_CLOSE - GPUMSG_HELLO] = { .len = sizeof(struct kvshm_msg_hdr) },
+	[GPUMSG_POOL_CLOSED - GPUMSG_HELLO] = { .len = sizeof(struct kvshm_msg_hdr) },
+	[GPUMSG_POOL_STATS - GPUMSG_HELLO] = { .len = sizeof(struct gpumsg_pool_stats) },
 };
 _Static_assert(ARRAY_SIZE(shapes) == GPUMSG_LAST - GPUMSG_HELLO, "a message without a shape");
 
@@ -44,7 +57,10 @@ size_t gpumsg_begin(union gpumsg *m, enum gpumsg_type type, uint32_t nr)
 
 static uint32_t nr_of(const union gpumsg *m)
 {
-	return m->hdr.type == GPUMSG_REGISTER ? m->reg.nr : m->job.nr;
+	uint32_t nr;
+
+	memcpy(&nr, (const char *)m + shapes[m->hdr.type - GPUMSG_HELLO].nr_at, sizeof(nr));
+	return nr;
 }
 
 static int check_fields(const union gpumsg *m)
@@ -65,6 +81,16 @@ static int check_fields(const union gpumsg *m)
 		return m->buffer.resv || m->buffer.error > 0 ? -EBADMSG : 0;
 	case GPUMSG_DONE:
 		return m->done.flags & ~GPUMSG_DONE_F_KNOWN ? -EBADMSG : 0;
+	case GPUMSG_POOL:
+		return m->pool.resv || m->pool.error > 0 ? -EBADMSG : 0;
+	case GPUMSG_HOLD:
+		return m->refs.resv ? -EBADMSG : 0;
+	case GPUMSG_RELEASE:
+		return m->refs.resv || m->refs.request || m->refs.ns ? -EBADMSG : 0;
+	case GPUMSG_HELD:
+		return m->held.error > 0 ? -EBADMSG : 0;
+	case GPUMSG_RELEASED:
+		return m->released.error > 0 || m->released.nr > GPUMSG_HOLD_MAX ? -EBADMSG : 0;
 	default:
 		return 0;
 	}

@@ -11,12 +11,22 @@
  *   DETACH {address}                 ->     no new copies; those under way land; closed
  *                                    <-     DETACHED {address}: only now may the client free the memory
  *
+ *   POOL_OPEN                        ->
+ *                                    <-     POOL {piece} + fd, or {error}
+ *   HOLD {request, block ids}        ->     each copied into the pool once, however many clients ask
+ *                                    <-     HELD {request, offsets}, when all are there, or {request, error}
+ *   RELEASE {block ids}              ->     places that nobody holds are used again
+ *                                    <-     RELEASED {number, error}
+ *   POOL_CLOSE                       ->     after the client has unmapped it: all its holds end
+ *                                    <-     POOL_CLOSED
+ *
  *   kvshm-gpud                              daemon, at a socket that only its own user may use
  *   LINK {abi, own slot}             ->     in whose name blocks are granted that copies out fill
  *                                    <-     LINK {abi, slot}: that one, 0: in nobody's
  *                                    <-     JOB {number, records}
  *   DONE {number, result, flags}     ->     all of it has landed, or nothing of it is under way any more; or HELD: what
  *                                           is under way may land until kvshm-gpud's process is gone
+ *   POOL_STATS                       ->     what the pool holds, and what happened in it since the last one
  *
  * Descriptors go to kvshm-gpud only: the daemon takes none from anybody.  A token is random and tells that
  * who names it registered the buffer, or was told by who did.
@@ -38,6 +48,15 @@ enum gpumsg_type {
 	GPUMSG_LINK,
 	GPUMSG_JOB,
 	GPUMSG_DONE,
+	GPUMSG_POOL_OPEN,
+	GPUMSG_POOL,
+	GPUMSG_HOLD,
+	GPUMSG_HELD,
+	GPUMSG_RELEASE,
+	GPUMSG_RELEASED,
+	GPUMSG_POOL_CLOSE,
+	GPUMSG_POOL_CLOSED,
+	GPUMSG_POOL_STATS,
 	GPUMSG_LAST
 };
 
@@ -45,6 +64,8 @@ enum gpumsg_type {
 #define GPUMSG_LINK_SOCKET "gpud.link"
 
 #define GPUMSG_PIECES_MAX 64u		/* of one buffer */
+#define GPUMSG_HOLD_MAX 256u		/* blocks of one request */
+#define GPUMSG_HOLDS 32u		/* requests of one client that are not answered yet */
 
 struct gpumsg_hello {
 	struct kvshm_msg_hdr hdr;
@@ -108,6 +129,43 @@ struct gpumsg_done {
 	uint32_t flags;
 };
 
+struct gpumsg_pool {
+	struct kvshm_msg_hdr hdr;
+	int32_t error;			/* 0, or -errno: there is no piece */
+	uint32_t resv;
+	struct gpumsg_piece piece;
+};
+
+struct gpumsg_refs {			/* HOLD, RELEASE */
+	struct kvshm_msg_hdr hdr;
+	uint64_t request;		/* HOLD: the client's name for it */
+	uint32_t nr;
+	uint16_t ns;			/* HOLD */
+	uint16_t resv;
+	struct kvshm_block_ref ref[GPUMSG_HOLD_MAX];	/* nr of them are sent */
+};
+
+struct gpumsg_held {
+	struct kvshm_msg_hdr hdr;
+	uint64_t request;
+	uint32_t nr;			/* as in HOLD */
+	int32_t error;			/* 0, or -errno: none is held, offsets are 0 */
+	uint64_t off[GPUMSG_HOLD_MAX];	/* in the pool; nr of them are sent */
+};
+
+struct gpumsg_released {
+	struct kvshm_msg_hdr hdr;
+	uint32_t nr;			/* released */
+	int32_t error;			/* of the one after them: -ENOENT it is not held */
+};
+
+struct gpumsg_pool_stats {
+	struct kvshm_msg_hdr hdr;
+	uint64_t bytes, used_bytes, held_bytes;	/* now */
+	uint64_t clients;		/* that have it open, now */
+	uint64_t staged_blocks, staged_bytes, shared_blocks, evicted_blocks, refused;	/* since the last message */
+};
+
 union gpumsg {
 	struct kvshm_msg_hdr hdr;
 	struct gpumsg_hello hello;
@@ -117,6 +175,11 @@ union gpumsg {
 	struct gpumsg_link link;
 	struct gpumsg_job job;
 	struct gpumsg_done done;
+	struct gpumsg_pool pool;
+	struct gpumsg_refs refs;
+	struct gpumsg_held held;
+	struct gpumsg_released released;
+	struct gpumsg_pool_stats pool_stats;
 };
 
 /**

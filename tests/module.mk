@@ -46,6 +46,15 @@ $(fake-cuda): $(patsubst %.c,$(O)/obj/%.o,$(wildcard tests/fake/*.c)) $(O)/lib/g
 	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-soname,libcuda.so.1 -Wl,--exclude-libs,ALL -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group
 endif
 
+# The same for GPUDirect Storage's library; it asks the fake driver that its process has loaded.
+fake-cufile := $(if $(wildcard gpu/cufile_syms.def),$(O)/fake/libcufile.so.0)
+ifneq ($(fake-cufile),)
+$(fake-cufile): $(patsubst %.c,$(O)/obj/%.o,$(wildcard tests/fake/cufile/*.c))
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-soname,libcufile.so.0 -o $@ $^
+endif
+
 # A machine of two NUMA nodes, preloaded into the daemon.
 fake-numa := $(if $(wildcard tests/fake/numa/two_nodes.c),$(O)/fake/libtwonodes.so)
 $(fake-numa): tests/fake/numa/two_nodes.c
@@ -54,7 +63,7 @@ $(fake-numa): tests/fake/numa/two_nodes.c
 	$(Q)$(CC) -O2 -g -fPIC $(WARN) -shared -o $@ $<
 
 .PHONY: check check-bins test-programs lint guard-update engines-nixl
-test-programs: $(test-bins) $(fake-cuda) $(fake-numa)
+test-programs: $(test-bins) $(fake-cuda) $(fake-numa) $(fake-cufile)
 check-bins: all test-programs
 
 # The build goes on past an error, and the runner counts it: no test vanishes unseen.

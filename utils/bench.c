@@ -16,7 +16,7 @@
 
 static const struct bench *const benches[] = {
 	&bench_match, &bench_resolve, &bench_get, &bench_put, &bench_qp, &bench_evict, &bench_attach,
-	&bench_policy, &bench_plan, &bench_stage,
+	&bench_policy, &bench_plan, &bench_stage, &bench_tier,
 };
 
 struct run_options {
@@ -44,11 +44,12 @@ static void usage(FILE *out)
 	      "      --staged         as an untrusted client, through staging (put)\n"
 	      "      --daemon STATE   running, stopped or dead while measuring (match)\n"
 	      "      --socket PATH    measure against this daemon\n"
-	      "      --fake[=PATH]    the fake GPU driver, PATH or beside this program; figures are simulated (stage)\n"
-	      "      --device N       GPU by its ordinal (stage; default 0)\n"
-	      "      --model NAME     whose blocks, as llama-3.1-8b (stage)\n"
-	      "      --order NAME     how the engine keeps them: hnd, nhd, lbhnc, blhnc, mla, ... (stage; default hnd)\n"
+	      "      --fake[=PATH]    the fake GPU driver, PATH or beside this program; figures are simulated (stage, tier)\n"
+	      "      --device N       GPU by its ordinal (stage, tier; default 0)\n"
+	      "      --model NAME     whose blocks, as llama-3.1-8b (stage, tier)\n"
+	      "      --order NAME     how the engine keeps them: hnd, nhd, lbhnc, blhnc, mla, ... (stage, tier; default hnd)\n"
 	      "      --costs FILE     write what copies cost, for /etc/kvshm/gpu.costs (stage)\n"
+	      "      --dir DIR        where its files are made (tier; default $TMPDIR, else /tmp)\n"
 	      "      --pmu            cycles, instructions, cache and TLB misses of a call (match, resolve, get, put)\n"
 	      "      --assert F<=N    exit 1 unless field F holds; also >= ; may be repeated\n"
 	      "      --json           one object, schema kvshm.bench/1\n"
@@ -70,7 +71,8 @@ static int parse_daemon(const char *text, enum bench_daemon *ret_d)
 }
 
 enum { OPT_KEYS = 256, OPT_BLOCKS, OPT_BYTES, OPT_SESSIONS, OPT_MISS, OPT_SCATTERED, OPT_LOOSE, OPT_STAGED,
-       OPT_DAEMON, OPT_SOCKET, OPT_ASSERT, OPT_PMU, OPT_JSON, OPT_FAKE, OPT_DEVICE, OPT_MODEL, OPT_ORDER, OPT_COSTS };
+       OPT_DAEMON, OPT_SOCKET, OPT_ASSERT, OPT_PMU, OPT_JSON, OPT_FAKE, OPT_DEVICE, OPT_MODEL, OPT_ORDER, OPT_COSTS,
+       OPT_DIR };
 
 static int set_option(struct run_options *r, int c)
 {
@@ -122,6 +124,9 @@ static int set_option(struct run_options *r, int c)
 		return 0;
 	case OPT_COSTS:
 		r->o.costs = optarg;
+		return 0;
+	case OPT_DIR:
+		r->o.dir = optarg;
 		return 0;
 	case OPT_PMU:
 		r->has_pmu = true;
@@ -209,6 +214,7 @@ int cmd_bench(int argc, char **argv)
 		{ "fake", optional_argument, NULL, OPT_FAKE }, { "device", required_argument, NULL, OPT_DEVICE },
 		{ "model", required_argument, NULL, OPT_MODEL }, { "order", required_argument, NULL, OPT_ORDER },
 		{ "costs", required_argument, NULL, OPT_COSTS },
+		{ "dir", required_argument, NULL, OPT_DIR },
 		{ "help", no_argument, NULL, 'h' }, { 0 },
 	};
 	struct run_options r = { .o = { .keys = 2048, .bytes = 2ul << 20 } };

@@ -38,6 +38,7 @@ struct bench_options {
 	const char *model, *order;	/* stage: see gpu/geometry.h; NULL: default */
 	unsigned device;		/* stage */
 	const char *costs;		/* stage: file to write, NULL: none */
+	const char *dir;		/* tier: of its files; NULL: default */
 };
 
 struct bench {
@@ -48,7 +49,7 @@ struct bench {
 };
 
 extern const struct bench bench_match, bench_resolve, bench_get, bench_put, bench_qp, bench_evict,
-	bench_attach, bench_policy, bench_plan, bench_stage;
+	bench_attach, bench_policy, bench_plan, bench_stage, bench_tier;
 
 /* The commands kvshm bench compare, kvshm bench report. */
 int bench_compare(int argc, char **argv);

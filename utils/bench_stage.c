@@ -59,25 +59,25 @@ static int load_driver(struct stage_world *w, const struct bench_options *o)
 	return ret;
 }
 
-static int open_device(struct stage_world *w, const struct bench_options *o)
+static int open_device(struct stage_world *w, const struct bench_options *o, const char *bench)
 {
 	struct gpu_device list[GPU_MAX_DEVICES];
 	int nr;
 
 	if (load_driver(w, o) < 0) {
-		fprintf(stderr, "kvshm bench stage: %s\n", w->cu.why[CUDA_F_CORE]);
+		fprintf(stderr, "kvshm bench %s: %s\n", bench, w->cu.why[CUDA_F_CORE]);
 		return EXIT_DEAD;
 	}
 	w->fake = cuda_fake_open(&w->cu);
 	if (o->is_fake && (!w->fake || w->fake->script(FAKE_MODEL) < 0)) {
-		fputs("kvshm bench stage: --fake: the library is no fake driver\n", stderr);
+		fprintf(stderr, "kvshm bench %s: --fake: the library is no fake driver\n", bench);
 		return EXIT_USAGE;
 	}
 	nr = gpu_device_list(&w->cu, "/sys", list, GPU_MAX_DEVICES);
 	for (int i = 0; i < nr; i++)
 		if (list[i].ordinal == (int)o->device)
 			return gpu_ctx_open(&w->cu, &list[i], &w->ctx) < 0 ? EXIT_DEAD : 0;
-	fprintf(stderr, "kvshm bench stage: there is no device %u\n", o->device);
+	fprintf(stderr, "kvshm bench %s: there is no device %u\n", bench, o->device);
 	return EXIT_DEAD;
 }
 
@@ -148,7 +148,7 @@ void stage_world_items(struct stage_world *w)
 						   .block = (uint32_t)((i * 2654435761ull + 7) % w->nr * 4 + i % 3) };
 }
 
-int stage_world_open(struct stage_world *w, const struct bench_options *o)
+int stage_world_open(struct stage_world *w, const struct bench_options *o, const char *bench)
 {
 	int ret;
 
@@ -159,11 +159,11 @@ int stage_world_open(struct stage_world *w, const struct bench_options *o)
 	w->nr = o->blocks ? (uint32_t)o->blocks : o->is_fake ? FAKE_BLOCKS : REAL_BLOCKS;
 	if (!w->model || !w->order || w->nr > 65536 || w->nr < 4 ||
 	    gpu_geometry_layout(w->model, w->order->dims, BLOCK_TOKENS, 4 * w->nr, 1ull << 21, &w->l, &w->pool_len) < 0) {
-		fputs("kvshm bench stage: no such --model or --order, or not that one of this model, or --blocks not 4 to "
-		      "65536\n", stderr);
+		fprintf(stderr, "kvshm bench %s: no such --model or --order, or not that one of this model, or --blocks not 4 "
+			"to 65536\n", bench);
 		return EXIT_USAGE;
 	}
-	ret = open_device(w, o);
+	ret = open_device(w, o, bench);
 	if (ret)
 		return ret;
 	w->items = calloc(w->nr, sizeof(*w->items));
@@ -173,7 +173,8 @@ int stage_world_open(struct stage_world *w, const struct bench_options *o)
 	for (unsigned d = 0; d < 2 && !ret; d++)
 		ret = gpu_stream_open(&w->ctx, true, &w->plain[d]);
 	if (ret < 0) {
-		fprintf(stderr, "kvshm bench stage: %s: %s\n", w->arena ? "the arena cannot be pinned" : "no pool", strerror(-ret));
+		fprintf(stderr, "kvshm bench %s: %s: %s\n", bench, w->arena ? "the arena cannot be pinned" : "no pool",
+			strerror(-ret));
 		return EXIT_DEAD;
 	}
 	stage_world_items(w);
@@ -252,7 +253,7 @@ double stage_world_plain(struct stage_world *w, enum stage_dir dir, uint64_t len
 
 /* ---- the run --------------------------------------------------------------------------------------------- */
 
-static void report_device(const struct stage_world *w, struct jdoc *j)
+void stage_world_report(const struct stage_world *w, struct jdoc *j)
 {
 	jdoc_text(j, "source", w->fake ? "simulated: the fake driver's model of a link, no GPU" : "measured");
 	jdoc_bool(j, "is_simulated", w->fake != NULL);
@@ -275,9 +276,9 @@ static int run(const struct bench_options *o, struct jdoc *j)
 
 	if (!w)
 		return EXIT_DEAD;
-	ret = stage_world_open(w, o);
+	ret = stage_world_open(w, o, "stage");
 	if (!ret) {
-		report_device(w, j);
+		stage_world_report(w, j);
 		ret = stage_report_costs(w, j);
 		if (!ret)
 			ret = stage_report_ways(w, j);

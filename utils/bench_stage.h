@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bench_stage.h - what the parts of kvshm bench stage share: a device, an arena, an engine's pool */
+/* bench_stage.h - what the parts of kvshm bench stage share, and kvshm bench tier: a device, an arena, an engine's pool */
 #ifndef UTILS_BENCH_STAGE_H
 #define UTILS_BENCH_STAGE_H
 
@@ -32,9 +32,10 @@ struct stage_world {
 
 /**
  * stage_world_open() - driver, device, pool of four times @nr blocks, arena, all by the options
+ * @bench: whose messages they are
  * Return: an exit status; prints why.
  */
-int stage_world_open(struct stage_world *w, const struct bench_options *o);
+int stage_world_open(struct stage_world *w, const struct bench_options *o, const char *bench);
 void stage_world_close(struct stage_world *w);
 
 /* Another arena, on NUMA node @node (-1: wherever), in place of the present one.  Return: 0, -errno. */
@@ -42,6 +43,9 @@ int stage_world_arena(struct stage_world *w, int node);
 
 /* Items scattered on both sides: no two neighbours. */
 void stage_world_items(struct stage_world *w);
+
+/* What the figures are of: device, driver, model, blocks. */
+void stage_world_report(const struct stage_world *w, struct jdoc *j);
 
 /* The fake driver as at the begin: no rules, counts from zero, nothing in flight, its model of times. */
 void stage_world_reset(struct stage_world *w);

@@ -16,8 +16,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "gpu/ctx.h"
 #include "gpu/cuda_fake.h"
-#include "gpu/device.h"
+#include "gpu/cufile_loader.h"
 #include "gpu/stage_cost.h"
 #include "kvshm/base/clock.h"
 #include "utils/doctor.h"
@@ -84,6 +85,8 @@ static void tell_device(FILE *out, const struct gpu_device *d)
 	tell(out, d->has_vmm_fd ? VERDICT_OK : VERDICT_NOTE,
 	     "device %d shares memory by descriptor: %s; streams wait for memory words: %s", d->ordinal,
 	     yes_no(d->has_vmm_fd), yes_no(d->has_stream_word));
+	tell(out, d->has_vmm_fd ? VERDICT_OK : VERDICT_NOTE, "device %d staging pool: %s", d->ordinal,
+	     d->has_vmm_fd ? "possible (kvshm-gpud --pool)" : "off: the device does not share memory by descriptor");
 	tell_rdma(out, d);
 }
 
@@ -123,6 +126,23 @@ static void tell_peers(FILE *out, const struct cuda *cu, const struct gpu_device
 		}
 }
 
+/* The library writes a log into the working directory unless it is told otherwise. */
+static void tell_storage(FILE *out, const struct cuda *cu, const struct gpu_device *d)
+{
+	struct cufile f;
+	struct gpu_ctx ctx;
+
+	if (gpu_ctx_open(cu, d, &ctx) < 0)
+		return;
+	setenv("CUFILE_LOGFILE_PATH", "/dev/null", 0);
+	if (cufile_load(NULL, &ctx, &f) == 0)
+		tell(out, VERDICT_OK, "GPUDirect Storage: on, by %s", f.how);
+	else
+		tell(out, VERDICT_NOTE, "GPUDirect Storage: off, %s: files go through pinned host memory", f.why);
+	cufile_unload(&f);
+	gpu_ctx_close(&ctx);
+}
+
 static void ask(FILE *out)
 {
 	struct gpu_device d[GPU_MAX_DEVICES];
@@ -145,6 +165,8 @@ static void ask(FILE *out)
 		tell_costs(out, &d[i], cuda_fake_open(&cu) != NULL);
 	}
 	tell_peers(out, &cu, d, nr);
+	if (nr > 0)
+		tell_storage(out, &cu, &d[0]);
 }
 
 /* Everything that comes until the deadline.  Return: false: it did not come to its end. */

@@ -84,11 +84,14 @@ static void view_gpu(struct table *t, const struct snapshot *now, const struct s
 		METRIC_GPU_IN_BYTES, METRIC_GPU_IN_BLOCKS, METRIC_GPU_OUT_BYTES, METRIC_GPU_OUT_BLOCKS,
 		METRIC_GPU_BOUNCED_BYTES, METRIC_GPU_FAILED, METRIC_GPU_HELD, METRIC_GPUD_UP, METRIC_GPUD_IN_BYTES,
 		METRIC_GPUD_OUT_BYTES, METRIC_GPUD_JOBS, METRIC_GPUD_JOBS_FAILED,
+		METRIC_GPUD_POOL_BYTES, METRIC_GPUD_POOL_USED, METRIC_GPUD_POOL_HELD, METRIC_GPUD_POOL_CLIENTS,
+		METRIC_GPUD_POOL_STAGED, METRIC_GPUD_POOL_STAGED_BYTES, METRIC_GPUD_POOL_SHARED, METRIC_GPUD_POOL_EVICTED,
+		METRIC_GPUD_POOL_REFUSED,
 	};
 
 	facts(t, "gpu", now, before, m, ARRAY_SIZE(m));
 	table_note(t, "kvshm_gpu: what clients drive through kvshm_stage_in() and kvshm_stage_out(), by their own "
-		      "counters; kvshm_gpud: what kvshm-gpud copied for others");
+		      "counters; kvshm_gpud: what kvshm-gpud copied for others, and its staging pool");
 }
 
 static void view_tiers(struct table *t, const struct snapshot *now, const struct snapshot *before)

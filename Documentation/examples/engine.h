@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * engine.h - the engine's side of stage.c: a paged KV pool on a GPU
+ * engine.h - the engine's side of stage.c and pool.c: a paged KV pool on a GPU
  *
  * A stand-in for an engine: one tensor a layer, [block][K, V][head][token][content], as vLLM's HND.  In the driver API,
  * or, built with -DENGINE_RUNTIME, in the runtime API: addresses and streams are the same things, and go into kvshm as
@@ -28,7 +28,7 @@
 #endif
 
 /* "Compute" a block: its keys and values are what stands at @kv, layer after layer. */
-static int engine_compute(struct engine *e, unsigned block, const char *kv)
+static inline int engine_compute(struct engine *e, unsigned block, const char *kv)
 {
 	int bad = 0;
 
@@ -38,12 +38,19 @@ static int engine_compute(struct engine *e, unsigned block, const char *kv)
 }
 
 /* Read it back, to see what the engine would work with. */
-static int engine_read(struct engine *e, unsigned block, char *kv)
+static inline int engine_read(struct engine *e, unsigned block, char *kv)
 {
 	int bad = 0;
 
 	for (unsigned i = 0; i < NR_LAYERS && !bad; i++)
 		bad = engine_copy_out(e, kv + i * LAYER_LEN, e->layer[i] + (uint64_t)block * LAYER_LEN, LAYER_LEN);
+	return bad ? bad : engine_sync(e);
+}
+
+static inline int engine_read_at(struct engine *e, uint64_t addr, char *kv, size_t len)
+{
+	int bad = engine_copy_out(e, kv, addr, len);
+
 	return bad ? bad : engine_sync(e);
 }
 

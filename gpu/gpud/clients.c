@@ -50,17 +50,16 @@ static struct gpud_buffer *buffer_of(struct gpud_client *c, uint64_t addr_there)
 
 /* ---- the end of buffers and clients ---------------------------------------------------------------- */
 
+void clients_say(struct gpud *g, struct gpud_client *c, size_t len, const int *fds, unsigned nr_fds)
+{
+	if (!c->is_gone && sock_send_long(c->fd, &g->msg, len, fds, nr_fds) < 0)
+		shutdown(c->fd, SHUT_RDWR);
+}
+
 static void say_buffer(struct gpud *g, struct gpud_client *c, enum gpumsg_type type, const struct gpumsg_buffer *what)
 {
-	size_t len;
-
-	if (c->is_gone)
-		return;
 	g->msg.buffer = *what;
-	len = gpumsg_begin(&g->msg, type, 0);
-	/* one that does not read its answers is told nothing more */
-	if (sock_send(c->fd, &g->msg, len, NULL, 0) < 0)
-		shutdown(c->fd, SHUT_RDWR);
+	clients_say(g, c, gpumsg_begin(&g->msg, type, 0), NULL, 0);
 }
 
 static void buffer_close(struct gpud *g, struct gpud_buffer *b)
@@ -109,6 +108,7 @@ static void client_gone(struct gpud *g, struct gpud_client *c)
 	c->is_gone = true;
 	for (struct gpud_buffer *b = c->buffers; b; b = b->next)
 		b->is_detaching = true;
+	pool_forget(g, c);
 	if (c->nr_jobs)
 		log_info("client %d is gone, %u copies of it land first", (int)c->pid, c->nr_jobs);
 	clients_landed(g, c);
@@ -256,6 +256,11 @@ static int on_message(struct gpud *g, struct gpud_client *c, size_t len, const i
 		return on_register(g, c, fds, nr_fds);
 	case GPUMSG_DETACH:
 		return on_detach(g, c);
+	case GPUMSG_POOL_OPEN:
+	case GPUMSG_HOLD:
+	case GPUMSG_RELEASE:
+	case GPUMSG_POOL_CLOSE:
+		return c->has_said_hello ? pool_serve(g, c, type) : -EBADMSG;
 	default:
 		return type < 0 ? type : -EBADMSG;
 	}

@@ -4,7 +4,7 @@
  *
  *   keeper (main.c)      holds the listening socket, starts the worker, again when it ends, with back-off;
  *                        kills it when it does not beat: a driver that hangs never comes back
- *   worker (worker.c)    one thread, one loop: clients, the daemon's link, copies under way
+ *   worker (worker.c)    one thread, one loop: clients, the daemon's link, copies under way, the staging pool
  *
  * Everything of the device is the worker's, so a lost context ends with it, and the next one starts clean.
  * Buffers die with the worker: clients see their connection hang up and register again.
@@ -17,6 +17,7 @@
 
 #include "gpu/event.h"
 #include "gpu/gpud/attach.h"
+#include "gpu/gpud/pool_table.h"
 #include "gpu/hostreg.h"
 #include "gpu/import.h"
 #include "gpu/stream.h"
@@ -27,6 +28,7 @@
 #define GPUD_BUFFERS_A_CLIENT 1024u
 #define GPUD_PIECES 8192u
 #define GPUD_JOBS 512u			/* as many as the daemon lets out */
+#define GPUD_POOL_UIDS 16u
 
 struct gpud_options {
 	char socket[108];		/* of the daemon */
@@ -35,6 +37,9 @@ struct gpud_options {
 	unsigned device;
 	uint64_t deadline_ns;		/* of a copy */
 	unsigned mode;			/* of our socket */
+	uint64_t pool_len, pool_quota;	/* bytes; 0: no staging pool; what one client may hold, 0: half of it */
+	uid_t pool_uid[GPUD_POOL_UIDS];	/* who may map it besides our own user and root */
+	unsigned nr_pool_uids;
 };
 
 struct gpud_client {
@@ -47,6 +52,9 @@ struct gpud_client {
 	unsigned nr_jobs;		/* under way */
 	unsigned nr_buffers;
 	struct gpud_buffer *buffers;
+	bool has_pool;			/* asked for it and not closed it since */
+	struct pool_user pool_user;
+	unsigned nr_holds;		/* requests under way */
 };
 
 struct gpud_buffer {
@@ -75,6 +83,7 @@ struct gpud {
 	struct cuda cuda;
 	struct gpu_ctx ctx;
 	struct attach attach;
+	struct pool *pool;		/* NULL: none */
 	struct hostreg *hostreg;
 	uint32_t nr_registered;		/* extents handed to hostreg */
 	struct gpu_imports *imports;
@@ -105,6 +114,8 @@ void clients_accept(struct gpud *g);
 void clients_serve(struct gpud *g, struct gpud_client *c);
 /* Now and then: who is connected and has not said HELLO in time leaves. */
 void clients_tick(struct gpud *g);
+/* The message that lies in g->msg, with descriptors.  A client that does not read is told nothing more. */
+void clients_say(struct gpud *g, struct gpud_client *c, size_t len, const int *fds, unsigned nr_fds);
 struct gpud_buffer *clients_find(struct gpud *g, uint64_t token);
 /* A copy of it has landed: what waited for that? */
 void clients_landed(struct gpud *g, struct gpud_client *c);
@@ -118,5 +129,23 @@ int jobs_take(struct gpud *g);
 /* What has landed, and what should have by now.  Return: number. */
 unsigned jobs_poll(struct gpud *g);
 void jobs_fini(struct gpud *g);
+/* The device is lost, or does not answer: the daemon is told, nothing under way is waited for, the worker ends. */
+void jobs_give_up(struct gpud *g, int status, int32_t res, const char *why);
+
+/* ---- pool.c ---------------------------------------------------------------------------------------- */
+
+/* As the options say.  One that cannot be had is told to those who ask for it; copies into buffers are served as ever. */
+void pool_open(struct gpud *g);
+void pool_close(struct gpud *g);
+/* POOL_OPEN, HOLD, RELEASE or POOL_CLOSE lies in g->msg.  Return: 0, -EBADMSG. */
+int pool_serve(struct gpud *g, struct gpud_client *c, int type);
+/* All that it holds is let go. */
+void pool_forget(struct gpud *g, struct gpud_client *c);
+/* What has landed, and what should have by now.  Return: number. */
+unsigned pool_poll(struct gpud *g);
+/* Copies under way? */
+bool pool_is_busy(const struct gpud *g);
+/* Now and then: the daemon's statistics. */
+void pool_tell(struct gpud *g);
 
 #endif

@@ -138,18 +138,6 @@ static int find_blocks(struct gpud *g, struct gpud_job *j, const struct gpumsg_j
 	return ret;
 }
 
-static int copy_one_by_one(struct gpud *g, struct gpu_stream *s, enum gpu_dir dir, uint32_t nr)
-{
-	int ret = 0;
-
-	for (uint32_t i = 0; i < nr && !ret; i++) {
-		const struct gpu_copy c = { .dst = g->dst[i], .src = g->src[i], .len = g->len[i] };
-
-		ret = gpu_stream_copy(s, dir, &c);
-	}
-	return ret;
-}
-
 /*
  * Return: 0 with the event behind it all; -ENOTRECOVERABLE some of it is on the stream for good; else -errno: some of
  * it may be there, with the event behind.
@@ -166,9 +154,7 @@ static int submit(struct gpud *g, struct gpud_job *j, const struct gpumsg_job *m
 		host[i] = (uintptr_t)g->block[i].ptr + m->rec[i].off;
 		g->len[i] = m->rec[i].len;
 	}
-	ret = m->nr > 1 ? gpu_stream_copy_batch(s, dir, g->dst, g->src, g->len, m->nr) : -EOPNOTSUPP;
-	if (ret == -EOPNOTSUPP)
-		ret = copy_one_by_one(g, s, dir, m->nr);
+	ret = gpu_stream_copy_many(s, dir, g->dst, g->src, g->len, m->nr);
 	err = gpu_event_record(&j->landed, s);
 	/* without the mark nobody learns when it has landed */
 	return err ? -ENOTRECOVERABLE : ret;
@@ -194,10 +180,9 @@ static int begin(struct gpud *g, struct gpud_job *j, const struct gpumsg_job *m)
 	return ret ? ret : find_blocks(g, j, m);
 }
 
-/* The device is lost, or does not answer: nobody waits for what is under way, and nothing of it is touched. */
-static void give_up(struct gpud *g, int status, int32_t res, const char *why)
+void jobs_give_up(struct gpud *g, int status, int32_t res, const char *why)
 {
-	log_err("%s, %u copies given up; the worker ends", why, g->nr_jobs);
+	log_err("%s, %u entries given up; the worker ends", why, g->nr_jobs);
 	for (unsigned i = 0; i < GPUD_JOBS; i++)
 		if (g->job[i].number)
 			say_done(g, g->job[i].number, res, GPUMSG_DONE_F_HELD);
@@ -218,7 +203,7 @@ static void run(struct gpud *g, const struct gpumsg_job *m)
 	if (ret < 0) {
 		say_done(g, m->job, ret == -ENOTRECOVERABLE ? -EIO : ret, 0);
 		if (ret == -ENOTRECOVERABLE)
-			give_up(g, 70, -EIO, LOST);
+			jobs_give_up(g, 70, -EIO, LOST);
 		return;
 	}
 	j->number = m->job;
@@ -231,7 +216,7 @@ static void run(struct gpud *g, const struct gpumsg_job *m)
 	ret = submit(g, j, m);
 	j->res = ret ? ret : (int32_t)m->nr;
 	if (ret == -ENOTRECOVERABLE)
-		give_up(g, 70, -EIO, LOST);
+		jobs_give_up(g, 70, -EIO, LOST);
 }
 
 int jobs_take(struct gpud *g)
@@ -266,12 +251,12 @@ unsigned jobs_poll(struct gpud *g)
 			continue;
 		ret = gpu_event_poll(&j->landed);
 		if (ret < 0) {
-			give_up(g, 70, -EIO, ret == -ENOTRECOVERABLE ? LOST : strerror(-ret));
+			jobs_give_up(g, 70, -EIO, ret == -ENOTRECOVERABLE ? LOST : strerror(-ret));
 		} else if (ret > 0) {
 			finish(g, j);
 			nr++;
 		} else if (now >= j->deadline_ns) {
-			give_up(g, 75, -ETIMEDOUT, "a copy hangs");
+			jobs_give_up(g, 75, -ETIMEDOUT, "a copy hangs");
 		}
 	}
 	return nr;

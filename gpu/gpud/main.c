@@ -7,9 +7,11 @@
  * no longer beats hangs in the driver and is killed; while the kernel does not let it die there is no other.
  */
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -206,6 +208,9 @@ static void usage(FILE *out)
 	      "      --deadline MS    a copy that takes longer hangs (default: 5000)\n"
 	      "      --libcuda PATH   the driver's library (default: $KVSHM_LIBCUDA, libcuda.so.1)\n"
 	      "      --mode OCTAL     permissions of our socket (default: 0660)\n"
+	      "      --pool SIZE      device memory for a staging pool that clients share (default: none)\n"
+	      "      --pool-quota SIZE  what one client may hold of it (default: half)\n"
+	      "      --pool-uids LIST   users that may map it, besides our own and root\n"
 	      "  -v, --verbose        say more\n"
 	      "  -q, --quiet          say less\n"
 	      "  -h, --help           print this\n"
@@ -220,6 +225,28 @@ struct words {				/* as given */
 	bool is_version;
 };
 
+/* "1000,1001" */
+static int take_uids(void *to, const char *name, const char *text)
+{
+	struct gpud_options *o = to;
+	unsigned long long n;
+	const char *at = text;
+	char *end = NULL;
+
+	for (o->nr_pool_uids = 0; o->nr_pool_uids < GPUD_POOL_UIDS; at = end + 1) {
+		errno = 0;
+		n = *at >= '0' && *at <= '9' ? strtoull(at, &end, 10) : ULLONG_MAX;
+		if (errno || n > UINT32_MAX || (*end && *end != ','))
+			break;
+		o->pool_uid[o->nr_pool_uids++] = (uid_t)n;
+		if (!*end)
+			return 0;
+	}
+	fprintf(stderr, "kvshm-gpud: --%s takes up to %u user numbers with commas between, not \"%s\"\n", name, GPUD_POOL_UIDS,
+		text);
+	return -1;
+}
+
 static int parse(int argc, char **argv, struct gpud_options *o, struct words *w)
 {
 	const struct option_row rows[] = {
@@ -229,6 +256,9 @@ static int parse(int argc, char **argv, struct gpud_options *o, struct words *w)
 		WHOLE_ROW("deadline", 0, &w->deadline_ms, 1, 30000),
 		TEXT_ROW("libcuda", 0, &o->libcuda),
 		OCTAL_ROW("mode", 0, &o->mode, 0777),
+		WHOLE_ROW("pool", 0, &o->pool_len, 1, 1ull << 50),
+		WHOLE_ROW("pool-quota", 0, &o->pool_quota, 1, 1ull << 50),
+		CALL_ROW("pool-uids", 0, o, take_uids),
 		COUNT_ROW("verbose", 'v', &w->louder),
 		COUNT_ROW("quiet", 'q', &w->quieter),
 		FLAG_ROW("version", 0, &w->is_version),

@@ -103,6 +103,8 @@ static int start(struct gpud *g)
 	clients_init(g);
 	ret = start_device(g);
 	if (!ret)
+		pool_open(g);
+	if (!ret)
 		ret = start_arena(g);
 	if (!ret && epoll_ctl(g->epoll_fd, EPOLL_CTL_ADD, g->listen_fd, &ev) < 0)
 		ret = 71;
@@ -143,6 +145,12 @@ static void beat(struct gpud *g, uint64_t *last_ns)
 		gpud_end(g, 0);
 	register_extents(g);
 	clients_tick(g);
+	pool_tell(g);
+}
+
+static bool is_copying(const struct gpud *g)
+{
+	return g->nr_jobs || pool_is_busy(g);
 }
 
 static void loop(struct gpud *g)
@@ -156,15 +164,15 @@ static void loop(struct gpud *g)
 	wait_init(&w);
 	wait_begin(&w);
 	while (g->end < 0) {
-		n = epoll_wait(g->epoll_fd, ev, EVENTS, g->nr_jobs ? 0 : BEAT_MS);
+		n = epoll_wait(g->epoll_fd, ev, EVENTS, is_copying(g) ? 0 : BEAT_MS);
 		for (int i = 0; i < n && g->end < 0; i++)
 			on_event(g, &ev[i]);
-		n += (int)jobs_poll(g);
+		n += (int)(jobs_poll(g) + pool_poll(g));
 		beat(g, &beat_ns);
 		if (n > 0) {
 			wait_end(&w, true);
 			wait_begin(&w);
-		} else if (g->nr_jobs && !wait_step(&w)) {
+		} else if (is_copying(g) && !wait_step(&w)) {
 			nanosleep(&nap, NULL);
 		}
 	}
@@ -181,6 +189,7 @@ static void take_apart(struct gpud *g)
 			gpu_stream_close(&g->client[i].out);
 		}
 	jobs_fini(g);
+	pool_close(g);
 	gpu_imports_destroy(g->imports);
 	if (hostreg_destroy(g->hostreg, clock_ns() + END_NS) < 0)
 		return;
@@ -206,7 +215,7 @@ int gpud_worker(const struct gpud_options *opts, int listen_fd, int beat_fd)
 	log_info("ready: device %u, %s, %u extents, socket %s", opts->device, g->ctx.device.name, g->attach.arena.nr_extents,
 		 opts->own_socket);
 	loop(g);
-	if (g->end == 0 && !g->nr_jobs)
+	if (g->end == 0 && !is_copying(g))
 		take_apart(g);
 	return g->end;
 }

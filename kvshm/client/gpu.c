@@ -284,6 +284,26 @@ static int jobs_end(struct kvshm_gpu *g, uint64_t deadline_ns)
 	return ret > 0 ? -ETIMEDOUT : ret;
 }
 
+void gpu_user_add(struct kvshm_gpu *g, struct gpu_user *u)
+{
+	u->next = g->users;
+	g->users = u;
+}
+
+void gpu_user_remove(struct kvshm_gpu *g, struct gpu_user *u, int error)
+{
+	struct gpu_user **p = &g->users;
+
+	while (*p != u)
+		p = &(*p)->next;
+	*p = u->next;
+	if (!error)
+		return;
+	u->next = g->behind;
+	g->behind = u;
+	g->left = g->left ? g->left : error;
+}
+
 __public int kvshm_gpu_close(struct kvshm_gpu *g)
 {
 	uint64_t deadline;
@@ -293,6 +313,8 @@ __public int kvshm_gpu_close(struct kvshm_gpu *g)
 		return 0;
 	if (client_is_forked(g->k))
 		return -EOWNERDEAD;
+	while (g->users)
+		g->users->close(g->users);
 	deadline = clock_ns() + (uint64_t)g->timeout_ms * 1000000u;
 	ret = jobs_end(g, deadline);
 	forget(g);
@@ -305,6 +327,8 @@ __public int kvshm_gpu_close(struct kvshm_gpu *g)
 	ret = gpu_buffer_free(g, deadline);
 	if (gpu_mem_free(g, deadline) < 0 || ret < 0)
 		return -ETIMEDOUT;
+	if (g->left)
+		return g->left;
 	gpu_ctx_close(&g->ctx);
 	cuda_unload(&g->cu);
 	jobs_free(g);

@@ -65,9 +65,18 @@ struct kvshm_stage {
 	struct kvshm_block *blocks;	/* [max_blocks]; buffered: .id is the slot */
 };
 
+/* What stands on a side and is closed before it. */
+struct gpu_user {
+	struct gpu_user *next;
+	void (*close)(struct gpu_user *u);	/* takes itself off */
+};
+
 struct kvshm_gpu {
 	struct kvshm_gpu *next;
 	struct kvshm *k;
+	struct gpu_user *users;
+	struct gpu_user *behind;	/* that left something behind: so are device and context */
+	int left;			/* the first one's error */
 	struct cuda cu;
 	struct gpu_ctx ctx;
 	struct gpu_layout layout;
@@ -114,7 +123,12 @@ int gpu_job_submit(struct kvshm_stage *s, const struct kvshm_stage_desc *d, cons
 void gpu_load_finish(struct kvshm_stage *s);
 void gpu_save_finish(struct kvshm_stage *s, bool has_landed);
 
-/* gpu.c: at kvshm_close() */
+/* gpu.c */
+
+void gpu_user_add(struct kvshm_gpu *g, struct gpu_user *u);
+/* @error: 0, or why something of it is left behind: then @u stays. */
+void gpu_user_remove(struct kvshm_gpu *g, struct gpu_user *u, int error);
+/* At kvshm_close(). */
 void gpu_close_all(struct kvshm *k);
 
 #endif

@@ -2,18 +2,15 @@
 /*
  * service.c - buffers offered to kvshm-gpud, copies asked for through the handle's queue
  *
- * Offers and withdrawals go over a socket of their own and are answered one by one; copies are entries like
- * any other, so their completions come with those of the puts.
+ * Offers and withdrawals go over a socket of their own and are answered one by one (the staging pool is in
+ * service_pool.c); copies are entries like any other, so their completions come with those of the puts.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <kvshm/service.h>
-
 #include "gpu/export.h"
-#include "ipc/gpumsg.h"
 #include "ipc/sock.h"
 #include "kvshm/base/clock.h"
 #include "kvshm/client/client.h"
@@ -25,46 +22,41 @@
 _Static_assert(sizeof(struct kvshm_service_copy) + 8 == sizeof(struct kvshm_stage_rec), "a copy is a record");
 _Static_assert(sizeof(struct gpumsg_piece) == sizeof(struct gpu_piece), "a piece travels as it is");
 
-struct offered {
-	struct offered *next;
-	uint64_t addr;
-};
-
-struct kvshm_service {
-	struct kvshm *k;
-	int sock;
-	uint64_t timeout_ns;
-	struct cuda cuda;
-	struct gpu_ctx ctx;
-	struct offered *offered;
-	union gpumsg msg;		/* being sent, or the last that came */
-};
-
-struct kvshm *service_handle(const struct kvshm_service *s)
-{
-	return s->k;
-}
-
 /* ---- messages -------------------------------------------------------------------------------------- */
 
-/* Return: 0; -EADDRINUSE and the like stay the caller's. */
-static int ask(struct kvshm_service *s, size_t len, const int *fds, unsigned nr_fds, enum gpumsg_type answer)
+int service_recv(struct kvshm_service *s, int *ret_fd)
+{
+	unsigned nr_fds = 0;
+	int n, fd;
+
+	n = sock_recv_long(s->sock, &s->msg, sizeof(s->msg), ret_fd ? &fd : NULL, !!ret_fd, &nr_fds);
+	if (n <= 0)
+		return n == -EAGAIN ? 0 : n ? n : -ECONNRESET;
+	n = gpumsg_check(&s->msg, (size_t)n);
+	if (nr_fds && n != GPUMSG_POOL) {
+		close(fd);
+		return -EBADMSG;
+	}
+	if (nr_fds)
+		*ret_fd = fd;
+	if (n == GPUMSG_HELD)
+		service_pool_told(s->pool, &s->msg.held);
+	return n;
+}
+
+int service_ask(struct kvshm_service *s, size_t len, const int *fds, unsigned nr_fds, enum gpumsg_type answer, int *ret_fd)
 {
 	const uint64_t deadline = clock_ns() + s->timeout_ns;
-	int n, ret = sock_send_long(s->sock, &s->msg, len, fds, nr_fds);
+	int type, ret = sock_send_long(s->sock, &s->msg, len, fds, nr_fds);
 
 	while (!ret) {
 		ret = sock_wait(s->sock, deadline);
 		if (ret <= 0)
 			return ret ? ret : -ETIMEDOUT;
-		n = sock_recv_long(s->sock, &s->msg, sizeof(s->msg), NULL, 0, NULL);
-		if (n == 0)
-			return -ECONNRESET;
-		ret = n == -EAGAIN ? 0 : n;
-		if (ret <= 0)
-			continue;
-		ret = gpumsg_check(&s->msg, (size_t)n);
-		return ret == (int)answer ? 0 : ret < 0 ? ret : -EBADMSG;
+		type = service_recv(s, ret_fd);
+		if (type < 0 || type == (int)answer)
+			return type < 0 ? type : 0;
+		ret = type && type != GPUMSG_HELD ? -EBADMSG : 0;
 	}
 	return ret == -EPIPE ? -ECONNRESET : ret;
 }
@@ -76,7 +68,7 @@ static int say_hello(struct kvshm_service *s)
 
 	s->msg.hello.abi = KVSHM_ABI;
 	s->msg.hello.pid = getpid();
-	ret = ask(s, len, NULL, 0, GPUMSG_WELCOME);
+	ret = service_ask(s, len, NULL, 0, GPUMSG_WELCOME, NULL);
 	if (!ret && s->msg.welcome.pid == getpid())
 		ret = -EADDRINUSE;
 	return ret;
@@ -158,6 +150,7 @@ __public int kvshm_service_close(struct kvshm_service *s)
 
 	if (!s)
 		return 0;
+	ret = kvshm_service_pool_close(s->pool);
 	while (s->offered && ret != -ETIMEDOUT && ret != -ECONNRESET) {
 		err = kvshm_service_withdraw(s, s->offered->addr);
 		ret = err < 0 ? err : ret;
@@ -213,7 +206,7 @@ static int offer(struct kvshm_service *s, uint64_t addr, uint64_t len, uint64_t 
 	s->msg.reg.addr = addr;
 	s->msg.reg.nr = nr;
 	s->msg.reg.resv = 0;
-	ret = ask(s, gpumsg_begin(&s->msg, GPUMSG_REGISTER, nr), fds, nr_fds, GPUMSG_BUFFER);
+	ret = service_ask(s, gpumsg_begin(&s->msg, GPUMSG_REGISTER, nr), fds, nr_fds, GPUMSG_BUFFER, NULL);
 	close_all(fds, nr_fds);
 	if (ret < 0)
 		return ret;
@@ -262,7 +255,7 @@ __public int kvshm_service_withdraw(struct kvshm_service *s, uint64_t addr)
 	memset(&s->msg.buffer, 0, sizeof(s->msg.buffer));
 	len = gpumsg_begin(&s->msg, GPUMSG_DETACH, 0);
 	s->msg.buffer.addr = addr;
-	ret = ask(s, len, NULL, 0, GPUMSG_DETACHED);
+	ret = service_ask(s, len, NULL, 0, GPUMSG_DETACHED, NULL);
 	if (!ret && s->msg.buffer.addr != addr)
 		ret = -EBADMSG;
 	if (ret == -ETIMEDOUT)

@@ -94,7 +94,7 @@ static int put_service(struct kvshm *k, struct put *p)
 
 __public int kvshm_service_save(struct kvshm_service *s, const struct kvshm_service_blocks *what, uint64_t user_data)
 {
-	struct kvshm *k = service_handle(s);
+	struct kvshm *k = s->k;
 	struct put p = { 0 };
 
 	if (client_is_forked(k))

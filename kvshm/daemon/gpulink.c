@@ -122,6 +122,7 @@ static void hang_up(struct writer *w, const char *why)
 	close(l->fd);
 	l->fd = -1;
 	l->owner = NULL;
+	l->pool.bytes = l->pool.used_bytes = l->pool.held_bytes = l->pool.clients = 0;
 	w->is_busy = true;
 	for (unsigned i = 0; i < GPULINK_JOBS; i++)
 		if (l->job[i].number)
@@ -221,6 +222,19 @@ static int take_link(struct writer *w)
 	return ret < 0 ? ret : 1;
 }
 
+static void take_pool(struct gpulink_pool *p, const struct gpumsg_pool_stats *m)
+{
+	p->bytes = m->bytes;
+	p->used_bytes = m->used_bytes;
+	p->held_bytes = m->held_bytes;
+	p->clients = m->clients;
+	p->staged_blocks += m->staged_blocks;
+	p->staged_bytes += m->staged_bytes;
+	p->shared_blocks += m->shared_blocks;
+	p->evicted_blocks += m->evicted_blocks;
+	p->refused += m->refused;
+}
+
 /* Return: 1, 0 nothing there, -errno. */
 static int take_one(struct writer *w)
 {
@@ -240,6 +254,9 @@ static int take_one(struct writer *w)
 		if (!l->msg.done.job || j->number != l->msg.done.job)
 			return -EBADMSG;
 		end_job(w, j, l->msg.done.res, l->msg.done.flags & GPUMSG_DONE_F_HELD);
+		return 1;
+	case GPUMSG_POOL_STATS:
+		take_pool(&l->pool, &l->msg.pool_stats);
 		return 1;
 	default:
 		return -EBADMSG;

@@ -33,6 +33,11 @@ struct gpujob {
 	uint8_t op;
 };
 
+struct gpulink_pool {			/* kvshm-gpud's staging pool, as it told */
+	uint64_t bytes, used_bytes, held_bytes, clients;	/* now; 0 without a link */
+	uint64_t staged_blocks, staged_bytes, shared_blocks, evicted_blocks, refused;	/* since our start */
+};
+
 struct gpulink {			/* the writer's */
 	int fd;				/* -1: no kvshm-gpud */
 	struct session *owner;		/* kvshm-gpud's own, NULL: it has not said, or may not write */
@@ -41,6 +46,7 @@ struct gpulink {			/* the writer's */
 	uint64_t look_ns;		/* last look at the socket */
 	struct gpujob job[GPULINK_JOBS];
 	uint64_t nr_links, nr_done, nr_failed, loaded_bytes, saved_bytes; /* since start */
+	struct gpulink_pool pool;
 	union gpumsg msg;		/* being sent or taken */
 };
 

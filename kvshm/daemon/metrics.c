@@ -208,6 +208,28 @@ static void publish_time(struct writer *w)
 	stat_set(p, METRIC_CPU_NS, cpu_ns());
 }
 
+static void publish_gpud(struct writer *w)
+{
+	const struct gpulink_pool *pool = &w->link.pool;
+	struct statpage *p = w->d->stats;
+
+	stat_set(p, METRIC_GPUD_UP, w->link.fd >= 0);
+	stat_set(p, METRIC_GPUD_LINKS, w->link.nr_links);
+	stat_set(p, METRIC_GPUD_JOBS, w->link.nr_done);
+	stat_set(p, METRIC_GPUD_JOBS_FAILED, w->link.nr_failed);
+	stat_set(p, METRIC_GPUD_IN_BYTES, w->link.loaded_bytes);
+	stat_set(p, METRIC_GPUD_OUT_BYTES, w->link.saved_bytes);
+	stat_set(p, METRIC_GPUD_POOL_BYTES, pool->bytes);
+	stat_set(p, METRIC_GPUD_POOL_USED, pool->used_bytes);
+	stat_set(p, METRIC_GPUD_POOL_HELD, pool->held_bytes);
+	stat_set(p, METRIC_GPUD_POOL_CLIENTS, pool->clients);
+	stat_set(p, METRIC_GPUD_POOL_STAGED, pool->staged_blocks);
+	stat_set(p, METRIC_GPUD_POOL_STAGED_BYTES, pool->staged_bytes);
+	stat_set(p, METRIC_GPUD_POOL_SHARED, pool->shared_blocks);
+	stat_set(p, METRIC_GPUD_POOL_EVICTED, pool->evicted_blocks);
+	stat_set(p, METRIC_GPUD_POOL_REFUSED, pool->refused);
+}
+
 static void publish_own(struct writer *w)
 {
 	const struct main_counts *m = &w->d->counts;
@@ -220,12 +242,6 @@ static void publish_own(struct writer *w)
 	stat_set(p, METRIC_CQ_FULL, w->counts.cq_full);
 	stat_set(p, METRIC_COPY_IN_BYTES, w->counts.copy_in_bytes);
 	stat_set(p, METRIC_WAKEUPS, w->counts.wakeups);
-	stat_set(p, METRIC_GPUD_UP, w->link.fd >= 0);
-	stat_set(p, METRIC_GPUD_LINKS, w->link.nr_links);
-	stat_set(p, METRIC_GPUD_JOBS, w->link.nr_done);
-	stat_set(p, METRIC_GPUD_JOBS_FAILED, w->link.nr_failed);
-	stat_set(p, METRIC_GPUD_IN_BYTES, w->link.loaded_bytes);
-	stat_set(p, METRIC_GPUD_OUT_BYTES, w->link.saved_bytes);
 	stat_set(p, METRIC_EXTENTS, w->d->store.arena.nr_extents);
 	stat_set(p, METRIC_NAMESPACES, READ_ONCE(w->d->store.dir.sb->nr_ns));
 	stat_set(p, METRIC_STAGING_BYTES, READ_ONCE(m->staging_bytes));
@@ -307,6 +323,7 @@ void metrics_publish(struct writer *w)
 	publish_scrub(w);
 	publish_clients(w);
 	publish_own(w);
+	publish_gpud(w);
 	publish_recent(w);
 	publish_time(w);
 	publish_queues(w);

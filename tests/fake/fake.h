@@ -39,7 +39,7 @@ struct fake_mem {			/* a range of addresses that copies may name */
 	int fd;				/* its file, -1 none */
 	unsigned seq;			/* of the file's name */
 	int dev;
-	bool is_dead;
+	bool is_dead, is_readonly;
 	struct fake_phys *phys;		/* of a mapping */
 };
 
@@ -48,19 +48,22 @@ struct fake_phys {			/* physical memory of the virtual memory interface */
 	int fd, dev;
 	uint64_t len;
 	unsigned refs;			/* the handle's, and each mapping's */
-	bool can_export;
+	bool can_export, is_import;
 };
 
 struct fake_mem *fake_mem_add(enum fake_mem_kind kind, uint64_t addr, uint64_t len);
 struct fake_mem *fake_mem_at(enum fake_mem_kind kind, uint64_t addr);	/* that begins there */
 struct fake_mem *fake_mem_find(uint64_t addr, uint64_t len);	/* that holds all of it */
 bool fake_mem_is_device(uint64_t addr, uint64_t len);
+bool fake_mem_is_writable(uint64_t addr, uint64_t len);
 bool fake_mem_is_pinned(uint64_t addr, uint64_t len);
 bool fake_mem_imported(int pid, unsigned seq);
 void fake_mem_unmap(struct fake_mem *m);
 
-/* ---- copies that have landed (libcuda_copy.c) -------------------------------------------------------- */
+/* ---- copies, and those that have landed (libcuda_copy.c) -------------------------------------------- */
 
+/* One contiguous copy onto a stream, @extra_ns more than its direction's time. */
+CUresult fake_copy(CUstream stream, enum gpu_dir dir, uint64_t dst, uint64_t src, size_t len, uint64_t extra_ns);
 void fake_record_landed(const struct fake_op *op);
 void fake_reset_landed(void);
 size_t fake_get_landed(size_t from, struct fake_landed *ret, size_t max);
@@ -86,6 +89,7 @@ struct CUevent_st {
 	struct fake_op *last;		/* the latest record; referenced */
 	uint64_t end_ns;		/* of the latest completed record */
 	unsigned flags, seq;		/* seq of its file */
+	int dev;			/* of the context that it was made in */
 	bool is_dead;
 };
 
@@ -121,14 +125,14 @@ struct fake_op {
 struct fake_op *fake_op_new(enum fake_op_kind kind, struct CUstream_st *stream);
 void fake_op_put(struct fake_op *op);	/* freed when it is done and nobody refers to it */
 void fake_submit(struct fake_op *op);
-void fake_drop_all(void);		/* the context is lost: nothing lands any more */
+void fake_lose(int dev, CUresult r);	/* the context is lost: nothing of it lands any more; 0: as good as new */
 void fake_clock_set(bool is_virtual);
 void fake_run(void);			/* do what is due */
 uint64_t fake_now(void);
 void fake_advance(uint64_t ns);
 void fake_take(uint64_t ns);		/* a call that takes this long; the lock is let go meanwhile */
 void fake_clock_start(void);
-CUresult fake_look(bool is_ready);	/* what a query answers */
+CUresult fake_look(int dev, bool is_ready);	/* what a query answers */
 void fake_stream_add(struct CUstream_st *s);
 struct CUstream_st *fake_stream(CUstream s, int dev);
 bool fake_op_uses(uint64_t addr, uint64_t len);
@@ -144,7 +148,7 @@ struct fake_conf {
 	int devices, version, peer;
 	int node[FAKE_DEVICES];
 	bool is_virtual;
-	double bytes_a_second[3];
+	double bytes_a_second[3], peer_bytes_a_second;
 	uint64_t latency_ns, row_ns, item_ns, launch_ns, call_ns, register_ns;
 	bool missing[E_LAST];
 };
@@ -165,12 +169,16 @@ CUresult fake_copy_rule(bool *ret_hang);	/* what it lets this copy do */
 /* ---- entries (libcuda.c) ---------------------------------------------------------------------------- */
 
 extern pthread_mutex_t fake_lock;
-extern CUresult fake_sticky;
+extern CUresult fake_sticky[FAKE_DEVICES];
 extern const char *const fake_entry_names[E_LAST];
 
 CUresult fake_enter(enum fake_entry e);
 CUresult fake_leave(CUresult r);
-int fake_current(void);			/* device of the current context, -1 none; libcuda_device.c */
+
+/* libcuda_device.c */
+int fake_current(void);			/* device of the current context, -1 none */
+int fake_ctx_device(CUcontext ctx);	/* -1: not one that is retained */
+bool fake_is_device(CUdevice d);
 
 #define FAKE_ENTRY(member) CUresult fake_##member
 

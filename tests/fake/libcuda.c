@@ -13,7 +13,7 @@
 #include "kvshm/base/compiler.h"
 
 pthread_mutex_t fake_lock = PTHREAD_MUTEX_INITIALIZER;
-CUresult fake_sticky;
+CUresult fake_sticky[FAKE_DEVICES];
 static bool is_started;
 
 const char *const fake_entry_names[E_LAST] = {
@@ -45,9 +45,7 @@ CUresult fake_enter(enum fake_entry e)
 	if (!r && e != E_Init && !is_started)
 		r = CUDA_ERROR_NOT_INITIALIZED;
 	if (!r && !needs_no_context(e)) {
-		r = fake_sticky;
-		if (!r && fake_current() < 0)
-			r = CUDA_ERROR_INVALID_CONTEXT;
+		r = fake_current() < 0 ? CUDA_ERROR_INVALID_CONTEXT : fake_sticky[fake_current()];
 	}
 	if (r)
 		pthread_mutex_unlock(&fake_lock);

@@ -33,7 +33,7 @@ static CUresult check_shape(enum gpu_dir dir, const struct shape *c)
 
 	if (dir != GPU_H2D && !fake_mem_is_device(c->src, src_len))
 		return CUDA_ERROR_INVALID_VALUE;
-	if (dir != GPU_D2H && !fake_mem_is_device(c->dst, dst_len))
+	if (dir != GPU_D2H && !fake_mem_is_writable(c->dst, dst_len))
 		return CUDA_ERROR_INVALID_VALUE;
 	return CUDA_SUCCESS;
 }
@@ -75,12 +75,18 @@ static CUresult copy(CUstream stream, enum gpu_dir dir, const struct shape *c, u
 	return CUDA_SUCCESS;
 }
 
-static CUresult copy_plain(enum fake_entry e, CUstream stream, enum gpu_dir dir, uint64_t dst, uint64_t src, size_t len)
+CUresult fake_copy(CUstream stream, enum gpu_dir dir, uint64_t dst, uint64_t src, size_t len, uint64_t extra_ns)
 {
 	const struct shape c = { .dst = dst, .src = src, .width = len, .rows = 1 };
+
+	return copy(stream, dir, &c, extra_ns);
+}
+
+static CUresult copy_plain(enum fake_entry e, CUstream stream, enum gpu_dir dir, uint64_t dst, uint64_t src, size_t len)
+{
 	CUresult r = fake_enter(e);
 
-	return r ? r : fake_leave(copy(stream, dir, &c, 0));
+	return r ? r : fake_leave(fake_copy(stream, dir, dst, src, len, 0));
 }
 
 FAKE_ENTRY(MemcpyHtoDAsync)(CUdeviceptr dst, const void *src, size_t len, CUstream stream)
@@ -96,14 +102,6 @@ FAKE_ENTRY(MemcpyDtoHAsync)(void *dst, CUdeviceptr src, size_t len, CUstream str
 FAKE_ENTRY(MemcpyDtoDAsync)(CUdeviceptr dst, CUdeviceptr src, size_t len, CUstream stream)
 {
 	return copy_plain(E_MemcpyDtoDAsync, stream, GPU_D2D, dst, src, len);
-}
-
-FAKE_ENTRY(MemcpyPeerAsync)(CUdeviceptr dst, CUcontext dst_ctx, CUdeviceptr src, CUcontext src_ctx, size_t len,
-			    CUstream stream)
-{
-	(void)dst_ctx;
-	(void)src_ctx;
-	return copy_plain(E_MemcpyPeerAsync, stream, GPU_D2D, dst, src, len);
 }
 
 FAKE_CALL(Memcpy2DAsync, (const CUDA_MEMCPY2D *d, CUstream stream), (d, stream))

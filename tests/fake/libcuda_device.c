@@ -22,14 +22,14 @@ FAKE_CALL(DeviceGetCount, (int *count), (count))
 	return CUDA_SUCCESS;
 }
 
-static bool is_device(CUdevice d)
+bool fake_is_device(CUdevice d)
 {
 	return d >= 0 && d < fake_conf.devices;
 }
 
 FAKE_CALL(DeviceGet, (CUdevice *device, int ordinal), (device, ordinal))
 {
-	if (!is_device(ordinal))
+	if (!fake_is_device(ordinal))
 		return CUDA_ERROR_INVALID_DEVICE;
 	*device = ordinal;
 	return CUDA_SUCCESS;
@@ -37,7 +37,7 @@ FAKE_CALL(DeviceGet, (CUdevice *device, int ordinal), (device, ordinal))
 
 FAKE_CALL(DeviceGetName, (char *name, int len, CUdevice device), (name, len, device))
 {
-	if (!is_device(device))
+	if (!fake_is_device(device))
 		return CUDA_ERROR_INVALID_DEVICE;
 	snprintf(name, (size_t)len, "fake device %d", device);
 	return CUDA_SUCCESS;
@@ -45,7 +45,7 @@ FAKE_CALL(DeviceGetName, (char *name, int len, CUdevice device), (name, len, dev
 
 FAKE_CALL(DeviceGetUuid, (CUuuid *uuid, CUdevice device), (uuid, device))
 {
-	if (!is_device(device))
+	if (!fake_is_device(device))
 		return CUDA_ERROR_INVALID_DEVICE;
 	memset(uuid, 0xfa, sizeof(*uuid));
 	uuid->bytes[15] = (unsigned char)device;
@@ -55,12 +55,12 @@ FAKE_CALL(DeviceGetUuid, (CUuuid *uuid, CUdevice device), (uuid, device))
 FAKE_CALL(DeviceTotalMem, (size_t *bytes, CUdevice device), (bytes, device))
 {
 	*bytes = 80ull << 30;
-	return is_device(device) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+	return fake_is_device(device) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
 }
 
 FAKE_CALL(DeviceGetAttribute, (int *value, int attribute, CUdevice device), (value, attribute, device))
 {
-	if (!is_device(device))
+	if (!fake_is_device(device))
 		return CUDA_ERROR_INVALID_DEVICE;
 	*value = fake_attribute(attribute, device);
 	return CUDA_SUCCESS;
@@ -68,10 +68,10 @@ FAKE_CALL(DeviceGetAttribute, (int *value, int attribute, CUdevice device), (val
 
 FAKE_CALL(DevicePrimaryCtxRetain, (CUcontext *ctx, CUdevice device), (ctx, device))
 {
-	if (!is_device(device))
+	if (!fake_is_device(device))
 		return CUDA_ERROR_INVALID_DEVICE;
-	if (fake_sticky)
-		return fake_sticky;
+	if (fake_sticky[device])
+		return fake_sticky[device];
 	ctxs[device].dev = device;
 	ctxs[device].retained++;
 	*ctx = &ctxs[device];
@@ -80,7 +80,7 @@ FAKE_CALL(DevicePrimaryCtxRetain, (CUcontext *ctx, CUdevice device), (ctx, devic
 
 FAKE_CALL(DevicePrimaryCtxRelease, (CUdevice device), (device))
 {
-	if (!is_device(device) || !ctxs[device].retained)
+	if (!fake_is_device(device) || !ctxs[device].retained)
 		return CUDA_ERROR_INVALID_CONTEXT;
 	ctxs[device].retained--;
 	return CUDA_SUCCESS;
@@ -89,6 +89,11 @@ FAKE_CALL(DevicePrimaryCtxRelease, (CUdevice device), (device))
 int fake_current(void)
 {
 	return ctx_depth && ctx_stack[ctx_depth - 1] ? ctx_stack[ctx_depth - 1]->dev : -1;
+}
+
+int fake_ctx_device(CUcontext ctx)
+{
+	return ctx && ctx->retained ? ctx->dev : -1;
 }
 
 FAKE_CALL(CtxPushCurrent, (CUcontext ctx), (ctx))
@@ -110,24 +115,5 @@ FAKE_CALL(CtxPopCurrent, (CUcontext *ctx), (ctx))
 FAKE_CALL(CtxGetCurrent, (CUcontext *ctx), (ctx))
 {
 	*ctx = ctx_depth ? ctx_stack[ctx_depth - 1] : NULL;
-	return CUDA_SUCCESS;
-}
-
-FAKE_CALL(DeviceCanAccessPeer, (int *can, CUdevice device, CUdevice peer), (can, device, peer))
-{
-	*can = fake_conf.peer && device != peer;
-	return is_device(device) && is_device(peer) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
-}
-
-FAKE_CALL(CtxEnablePeerAccess, (CUcontext peer, unsigned flags), (peer, flags))
-{
-	static bool enabled[FAKE_DEVICES][FAKE_DEVICES];
-
-	(void)flags;
-	if (!peer || !fake_conf.peer || peer->dev == fake_current())
-		return CUDA_ERROR_PEER_ACCESS_UNSUPPORTED;
-	if (enabled[fake_current()][peer->dev])
-		return CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED;
-	enabled[fake_current()][peer->dev] = true;
 	return CUDA_SUCCESS;
 }

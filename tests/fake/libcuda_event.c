@@ -16,6 +16,7 @@ struct CUevent_st *fake_event_new(unsigned flags, struct fake_event_word *word)
 	if (!e)
 		return NULL;
 	e->flags = flags;
+	e->dev = fake_current();
 	e->word = word ? word : &e->own;
 	e->next = events;
 	events = e;
@@ -62,7 +63,8 @@ FAKE_CALL(EventRecord, (CUevent event, CUstream stream), (event, stream))
 	struct CUstream_st *s = fake_stream(stream, fake_current());
 	struct fake_op *op;
 
-	if (!s || !event || event->is_dead)
+	/* a stream waits for an event of another context, but does not record it */
+	if (!s || !event || event->is_dead || event->dev != s->dev)
 		return 400;
 	op = fake_op_new(OP_RECORD, s);
 	op->event = event;
@@ -82,7 +84,7 @@ FAKE_CALL(EventQuery, (CUevent event), (event))
 	if (!event || event->is_dead)
 		return 400;
 	fake_run();
-	return fake_look(READ_ONCE(event->word->done) >= READ_ONCE(event->word->recorded));
+	return fake_look(event->dev, READ_ONCE(event->word->done) >= READ_ONCE(event->word->recorded));
 }
 
 FAKE_CALL(EventElapsedTime, (float *ms, CUevent start, CUevent end), (ms, start, end))

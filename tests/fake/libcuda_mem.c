@@ -58,20 +58,30 @@ bool fake_mem_is_pinned(uint64_t addr, uint64_t len)
 }
 
 /* A range may run over several mappings of one reservation. */
-bool fake_mem_is_device(uint64_t addr, uint64_t len)
+static bool is_device(uint64_t addr, uint64_t len, bool to_write)
 {
 	struct fake_mem *m;
 	uint64_t n;
 
 	while (len) {
 		m = fake_mem_find(addr, 1);
-		if (!m || m->kind == FAKE_HOST)
+		if (!m || m->kind == FAKE_HOST || (to_write && m->is_readonly))
 			return false;
 		n = min_of(len, m->addr + m->len - addr);
 		addr += n;
 		len -= n;
 	}
 	return true;
+}
+
+bool fake_mem_is_device(uint64_t addr, uint64_t len)
+{
+	return is_device(addr, len, false);
+}
+
+bool fake_mem_is_writable(uint64_t addr, uint64_t len)
+{
+	return is_device(addr, len, true);
 }
 
 /* ---- allocations ------------------------------------------------------------------------------------ */

@@ -22,6 +22,7 @@
 
 #define POLL_NS 20000			/* real clock: how often a word is looked at */
 #define IDLE_NS 500			/* virtual clock: a look that finds nothing ready, doubled each time */
+#define IDLE_MAX_NS 1000000000
 
 static struct CUstream_st *streams;
 static struct CUstream_st null_streams[FAKE_DEVICES];
@@ -186,10 +187,11 @@ static void take_off(struct fake_op *op)
 	fake_op_put(op);
 }
 
-void fake_drop_all(void)
+void fake_lose(int dev, CUresult r)
 {
+	fake_sticky[dev] = r;
 	for (struct CUstream_st *s = streams; s; s = s->next)
-		while (s->head)
+		while (s->dev == dev && s->head)
 			take_off(s->head);
 }
 
@@ -202,9 +204,9 @@ static void run_until(uint64_t t)
 		if (fake_conf.is_virtual)
 			virtual_ns = max_of(virtual_ns, op->end_ns);
 		if (op->land) {
-			fake_sticky = op->land;
-			fake_drop_all();
-			return;
+			fake_lose(op->stream->dev, op->land);
+			schedule_all();
+			continue;
 		}
 		finish(op);
 		take_off(op);
@@ -238,13 +240,13 @@ static void idle(void)
 	if (!op)
 		return;
 	fake_advance(min_of(idle_step, max_of(op->end_ns, virtual_ns) - virtual_ns));
-	idle_step *= 2;
+	idle_step = min_of(2 * idle_step, (uint64_t)IDLE_MAX_NS);
 }
 
-CUresult fake_look(bool is_ready)
+CUresult fake_look(int dev, bool is_ready)
 {
-	if (fake_sticky)
-		return fake_sticky;
+	if (fake_sticky[dev])
+		return fake_sticky[dev];
 	if (is_ready) {
 		idle_step = IDLE_NS;
 		return CUDA_SUCCESS;

@@ -23,7 +23,7 @@ struct rule {				/* of one entry, or of copies when @entry is E_LAST */
 };
 
 static const struct fake_conf defaults = {
-	.devices = 1, .version = 13000, .peer = 1, .bytes_a_second = { 25e9, 25e9, 1e12 }, .latency_ns = 1500, .item_ns = 150,
+	.devices = 1, .version = 13000, .peer = 1, .bytes_a_second = { 25e9, 25e9, 1e12 }, .peer_bytes_a_second = 2e11, .latency_ns = 1500, .item_ns = 150,
 	.row_ns = 10, .launch_ns = 3000,
 };
 
@@ -187,6 +187,18 @@ static bool word_pair(const char *name, const char *v)
 	return true;
 }
 
+static bool word_lost(const char *v)
+{
+	double code, dev = -1;
+
+	if (!number(&v, &code) || (*v && (!second_number(&v, &dev) || dev >= FAKE_DEVICES)) || *v)
+		return false;
+	for (int i = 0; i < FAKE_DEVICES; i++)
+		if (dev < 0 || i == (int)dev)
+			fake_lose(i, (CUresult)code);
+	return true;
+}
+
 /* As a new process would find it, but for what is still allocated, registered and open. */
 static void reset(void)
 {
@@ -202,9 +214,9 @@ static void reset(void)
 	memcpy(conf.node, fake_conf.node, sizeof(conf.node));
 	memcpy(conf.missing, fake_conf.missing, sizeof(conf.missing));
 	fake_conf = conf;
-	fake_drop_all();
+	for (int i = 0; i < FAKE_DEVICES; i++)
+		fake_lose(i, CUDA_SUCCESS);
 	fake_clock_set(false);
-	fake_sticky = CUDA_SUCCESS;
 	*fake_count = now;
 	nr_rules = 0;
 	nr_attrs = 0;
@@ -235,12 +247,11 @@ static bool word_one(const char *name, const char *v)
 			fake_conf.bytes_a_second[i] = a;
 			return true;
 		}
-	if (!strcmp(name, "hang"))
+	if (!strcmp(name, "p2p") && a > 0)
+		fake_conf.peer_bytes_a_second = a;
+	else if (!strcmp(name, "hang"))
 		return a > 0 && add_rule(E_LAST, a, 0, true);
-	if (!strcmp(name, "lost")) {
-		fake_sticky = (CUresult)a;
-		fake_drop_all();
-	} else if (!strcmp(name, "devices") && a <= FAKE_DEVICES) {
+	else if (!strcmp(name, "devices") && a <= FAKE_DEVICES) {
 		fake_conf.devices = (int)a;
 	} else if (!strcmp(name, "version")) {
 		fake_conf.version = (int)a;
@@ -265,6 +276,8 @@ static bool word(char *text)
 	*v++ = 0;
 	if (!strcmp(text, "fail") || !strcmp(text, "missing"))
 		return word_entry(text, v);
+	if (!strcmp(text, "lost"))
+		return word_lost(v);
 	if (!strcmp(text, "land") || !strcmp(text, "attr") || !strcmp(text, "node"))
 		return word_pair(text, v);
 	if (!strcmp(text, "clock")) {

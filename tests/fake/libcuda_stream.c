@@ -44,7 +44,7 @@ FAKE_CALL(StreamQuery, (CUstream stream), (stream))
 	if (!s)
 		return 400;
 	fake_run();
-	return fake_look(!s->head);
+	return fake_look(s->dev, !s->head);
 }
 
 FAKE_CALL(StreamWaitValue64, (CUstream stream, CUdeviceptr addr, uint64_t value, unsigned flags),

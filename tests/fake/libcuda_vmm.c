@@ -3,6 +3,7 @@
 #include "tests/fake/fake.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include "kvshm/base/compiler.h"
 
 #define GRANULARITY (2ull << 20)
+#define MEMFD_NAME "fake-cuda.dev"
 
 static struct fake_phys *physes;
 
@@ -21,21 +23,24 @@ static struct fake_phys *phys_of(CUmemGenericAllocationHandle handle)
 	return NULL;
 }
 
-static struct fake_phys *phys_new(int fd, uint64_t len, bool can_export)
+static struct fake_phys *phys_new(int fd, int dev, uint64_t len, bool can_export)
 {
 	struct fake_phys *p = calloc(1, sizeof(*p));
 
 	if (!p)
 		abort();
-	*p = (struct fake_phys){ .next = physes, .fd = fd, .dev = fake_current(), .len = len, .refs = 1, .can_export = can_export };
+	*p = (struct fake_phys){ .next = physes, .fd = fd, .dev = dev, .len = len, .refs = 1, .can_export = can_export };
 	physes = p;
 	return p;
 }
 
 static void phys_put(struct fake_phys *p)
 {
-	if (!--p->refs)
-		close(p->fd);
+	if (--p->refs)
+		return;
+	close(p->fd);
+	if (p->is_import)
+		fake_count->imports--;
 }
 
 FAKE_CALL(MemGetAllocationGranularity, (size_t *granularity, const CUmemAllocationProp *prop, int option),
@@ -81,15 +86,19 @@ FAKE_CALL(MemCreate, (CUmemGenericAllocationHandle *handle, size_t len, const CU
 		      unsigned long long flags),
 	  (handle, len, prop, flags))
 {
+	char name[32];
 	int fd;
 
 	(void)flags;
 	if (!len || len % GRANULARITY || prop->type != CU_MEM_ALLOCATION_TYPE_PINNED)
 		return CUDA_ERROR_INVALID_VALUE;
-	fd = memfd_create("fake-cuda", MFD_CLOEXEC);
+	/* who opens its descriptor sees where it lies */
+	snprintf(name, sizeof(name), MEMFD_NAME "%d", prop->location.id);
+	fd = memfd_create(name, MFD_CLOEXEC);
 	if (fd < 0 || ftruncate(fd, (off_t)len) < 0)
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	*handle = (uintptr_t)phys_new(fd, len, prop->requestedHandleTypes & CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR);
+	*handle = (uintptr_t)phys_new(fd, prop->location.id, len,
+					prop->requestedHandleTypes & CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR);
 	return CUDA_SUCCESS;
 }
 
@@ -143,9 +152,19 @@ FAKE_CALL(MemUnmap, (CUdeviceptr addr, size_t len), (addr, len))
 
 FAKE_CALL(MemSetAccess, (CUdeviceptr addr, size_t len, const CUmemAccessDesc *desc, size_t nr), (addr, len, desc, nr))
 {
-	(void)desc;
-	(void)nr;
-	return fake_mem_is_device(addr, len) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+	const bool is_readonly = desc->flags == CU_MEM_ACCESS_FLAGS_PROT_READ;
+	struct fake_mem *m;
+
+	if (nr != 1 || !fake_mem_is_device(addr, len) || desc->location.type != CU_MEM_LOCATION_TYPE_DEVICE)
+		return CUDA_ERROR_INVALID_VALUE;
+	for (uint64_t at = addr; at < addr + len; at = m->addr + m->len) {
+		m = fake_mem_find(at, 1);
+		if (m->phys && m->phys->dev != desc->location.id && !fake_conf.peer)
+			return CUDA_ERROR_PEER_ACCESS_UNSUPPORTED;
+		m->is_readonly = is_readonly;
+		mprotect((void *)(uintptr_t)m->addr, m->len, is_readonly ? PROT_READ : PROT_READ | PROT_WRITE);
+	}
+	return CUDA_SUCCESS;
 }
 
 FAKE_CALL(MemRetainAllocationHandle, (CUmemGenericAllocationHandle *handle, void *addr), (handle, addr))
@@ -173,6 +192,18 @@ FAKE_CALL(MemExportToShareableHandle, (void *shareable, CUmemGenericAllocationHa
 	return CUDA_SUCCESS;
 }
 
+/* The device that it was made on, -1: none of ours. */
+static int dev_of(int fd)
+{
+	char path[64], name[64] = "";
+	int dev;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (readlink(path, name, sizeof(name) - 1) < 0 || sscanf(name, "/memfd:" MEMFD_NAME "%d", &dev) != 1)
+		return -1;
+	return dev;
+}
+
 FAKE_CALL(MemImportFromShareableHandle, (CUmemGenericAllocationHandle *handle, void *os_handle, int type),
 	  (handle, os_handle, type))
 {
@@ -183,11 +214,13 @@ FAKE_CALL(MemImportFromShareableHandle, (CUmemGenericAllocationHandle *handle, v
 	if (fd < 0)
 		return CUDA_ERROR_INVALID_VALUE;
 	len = lseek(fd, 0, SEEK_END);
-	if (len <= 0) {
+	if (len <= 0 || dev_of(fd) < 0) {
 		close(fd);
 		return CUDA_ERROR_INVALID_VALUE;
 	}
-	*handle = (uintptr_t)phys_new(fd, (uint64_t)len, true);
+	*handle = (uintptr_t)phys_new(fd, dev_of(fd), (uint64_t)len, true);
+	physes->is_import = true;
+	fake_count->imports++;
 	return CUDA_SUCCESS;
 }
 

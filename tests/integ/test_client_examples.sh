@@ -18,7 +18,7 @@ say()
 	fi
 }
 
-for p in first put match get watch stage; do
+for p in first put match get watch stage pool; do
 	[ -x "$bin/$p" ] || { echo "no $bin/$p"; exit 77; }
 done
 [ -x "$daemon_bin" ] || { echo "no $daemon_bin"; exit 77; }
@@ -81,9 +81,24 @@ if [ -f "$KVSHM_BUILD/fake/libcuda.so.1" ]; then
 	KVSHM_LIBCUDA=$dir/none "$bin/stage" "$dir/prompt" > "$dir/log" 2>&1
 	[ $? = 1 ] && grep -q 'none' "$dir/log"
 	say $? "a machine without a driver is told so"
+	"$bin/pool" "$dir/file" > "$dir/log" 2>&1
+	[ $? = 1 ] && grep -q 'kvshm_service_pool_open: No such file' "$dir/log"
+	say $? "without kvshm-gpud there is no pool"
+	"$KVSHM_BUILD/kvshm-gpud" --socket "$daemon_socket" --pool 4M > "$dir/gpud.log" 2>&1 &
+	gpud=$!
+	wait_until 20 grep -q 'ready:' "$dir/gpud.log"
+	"$bin/pool" "$dir/file" > "$dir/log" 2>&1 && grep -q '16 of 16 blocks in the pool, 16 right' "$dir/log"
+	say $? "pool reads a file's blocks on the GPU"
+	"$bin/pool" "$dir/half" > "$dir/log" 2>&1 && grep -q '8 of 9 blocks in the pool, 8 right' "$dir/log"
+	say $? "another process reads the same copies"
+	gpud_counted() { "$KVSHM_BUILD/kvshm" stat gpu --raw > "$dir/log" 2>&1; grep -Eq "kvshm_gpud_pool_$1 +$2( |\$)" "$dir/log"; }
+	wait_until 5 gpud_counted shared_blocks_total 8 && gpud_counted staged_blocks_total 16
+	say $? "kvshm stat gpu counts them as shared"
+	kill "$gpud"
+	wait "$gpud"
 	unset KVSHM_LIBCUDA
 else
-	echo "ok - stage # SKIP no fake driver"
+	echo "ok - stage, pool # SKIP no fake driver"
 fi
 
 "$bin/watch" "$dir/file" 200 > "$dir/watch" 2>&1 &

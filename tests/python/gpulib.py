@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fake driver in this process, and a kvshm-gpud over it in others; neither needs a GPU."""
+"""The fake driver in this process, a kvshm-gpud over it in others, and who asks it for copies; none needs a GPU."""
 import ctypes
+import mmap
 import os
+import re
 import signal
 import socket
 import struct
@@ -10,17 +12,115 @@ import tempfile
 import time
 from types import SimpleNamespace
 
-from daemonlib import ABI, BUILD, MAGIC
+from daemonlib import ABI, BUILD, EXTENTS, EXTENT_FDS, MAGIC, close_all, plain, receive
+from queuelib import COMMIT, DROP, GRANT, LOOSE, NOPARENT, STAGE_IN, Session, key, record
 
 LIBCUDA = os.path.abspath(os.path.join(BUILD, "fake/libcuda.so.1"))
 GPUD = os.path.join(BUILD, "kvshm-gpud")
-HELLO, WELCOME, REGISTER, BUFFER, DETACH, DETACHED, LINK, JOB, DONE = range(64, 73)
+(HELLO, WELCOME, REGISTER, BUFFER, DETACH, DETACHED, LINK, JOB, DONE, POOL_OPEN, POOL, HOLD, HELD, RELEASE, RELEASED,
+ POOL_CLOSE, POOL_CLOSED, POOL_STATS) = range(64, 82)
 IPC, VMM = 1, 2
 GRANULARITY = 2 << 20
+BLOCK = 256 << 10
 # struct fake_counters of gpu/cuda_fake.h
 COUNTERS = ("calls", "copies_h2d", "copies_d2h", "copies_d2d", "bytes_h2d", "bytes_d2h", "bytes_d2d", "landed_h2d",
             "landed_d2h", "landed_d2d", "copies_2d", "rows_2d", "batches", "batched", "launches", "pageable",
             "registered_bytes", "registered", "imports", "streams", "events", "allocations", "misuses")
+
+
+class Client(Session):
+    """Puts blocks in place and asks for copies of them."""
+
+    def __init__(self, daemon, flags=0):
+        super().__init__(daemon, flags)
+        self.ns = self.attach_ns(b"gpud", BLOCK)
+        assert self.ns >= 0, self.ns
+        self.directory = mmap.mmap(self.fds[0], os.fstat(self.fds[0]).st_size, prot=mmap.PROT_READ)
+        self.extent_off, self.desc_off = struct.unpack_from("<QQ", self.directory, 80)
+        self.extents = []
+
+    def extent(self, offset):
+        """Mapping and base of the extent that an arena offset lies in."""
+        for base, length, mapping in self.extents:
+            if base <= offset < base + length:
+                return mapping, base
+        first = len(self.extents)
+        self.sock.send(plain(EXTENTS, arg=first))
+        kind, _, fds = receive(self.sock)
+        assert kind == EXTENT_FDS and fds, kind
+        for i, fd in enumerate(fds):
+            base, length = struct.unpack_from("<QQ", self.directory, self.extent_off + 64 * (first + i))
+            self.extents.append((base, length, mmap.mmap(fd, length)))
+        close_all(fds)
+        return self.extent(offset)
+
+    def desc(self, block):
+        """State word and arena offset."""
+        state, = struct.unpack_from("<Q", self.directory, self.desc_off + 64 * block)
+        page, = struct.unpack_from("<I", self.directory, self.desc_off + 64 * block + 48)
+        return state, page * 4096
+
+    def fill(self, data):
+        """A granted block with these bytes in it; its reference."""
+        block = self.call(GRANT, ns=self.ns, nr=1)[3][0][0]
+        state, offset = self.desc(block)
+        mapping, base = self.extent(offset)
+        mapping[offset - base:offset - base + len(data)] = data
+        return block, state >> 32
+
+    def put(self, number, data):
+        """One loose block; its reference."""
+        ref = self.fill(data)
+        self.args(record(number, len(data), ref))
+        done = self.call(COMMIT, flags=LOOSE, ns=self.ns, nr=1, length=64)
+        assert done[1] == 1, done
+        return ref
+
+    def put_chain(self, numbers):
+        """Each the child of the one before it."""
+        refs = [self.fill(content(n)) for n in numbers]
+        self.args(b"".join(record(n, BLOCK, ref) for n, ref in zip(numbers, refs)))
+        done = self.call(COMMIT, flags=NOPARENT, ns=self.ns, nr=len(refs), length=64 * len(refs))
+        assert done[1] == len(refs), done
+        return refs
+
+    def states(self, refs):
+        """State of each, None where it has another life by now."""
+        words = [self.desc(block)[0] for block, _ in refs]
+        return [w & 0xF if w >> 32 == g else None for w, (_, g) in zip(words, refs)]
+
+    def ask(self, token, refs, user_data=0, buffer_off=0, off=0, length=BLOCK, args_off=4096):
+        """A copy of each block, one behind the other; the arguments are the daemon's until the completion."""
+        self.args(b"".join(struct.pack("<IIIIQQQ", *ref, off, length, token, buffer_off + i * length, 0)
+                           for i, ref in enumerate(refs)), off=args_off)
+        self.push(STAGE_IN, ns=self.ns, nr=len(refs), user_data=user_data, off=args_off, length=40 * len(refs))
+
+    def drop(self, number):
+        return self.call(DROP, ns=self.ns, key=key(number))[1]
+
+    def leave(self):
+        for _, _, mapping in self.extents:
+            mapping.close()
+        self.directory.close()
+        super().leave()
+
+
+def content(number):
+    return bytes((number * 31 + i * 7) & 0xFF for i in range(256)) * (BLOCK // 256)
+
+
+def until_counted(daemon, seconds=5, **wanted):
+    """Until the daemon's statistics of kvshm-gpud say so."""
+    deadline = time.monotonic() + seconds
+    while True:
+        run = subprocess.run([os.path.join(BUILD, "kvshm"), "stat", "metrics", "--csv", "--socket", daemon.socket],
+                             capture_output=True, text=True)
+        now = {name: re.search(rf"kvshm_gpud_{name}(?:_total)?,(\d+)", run.stdout) for name in wanted}
+        if all(now[name] and int(now[name][1]) == v for name, v in wanted.items()):
+            return
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not {wanted}: {re.findall('.*_gpud_.*', run.stdout)} {run.stderr}")
+        time.sleep(0.05)
 
 
 class FakeCuda:
@@ -273,3 +373,70 @@ class Engine:
 
     def close(self):
         self.sock.close()
+
+
+class PoolClient(Engine):
+    """One that maps the staging pool.  The fake's device memory is a file, so it needs no driver of its own."""
+    pool = None
+
+    def open(self):
+        """Error; with 0 it is mapped."""
+        self.send(POOL_OPEN, b"")
+        data, fds, _, _ = socket.recv_fds(self.sock, 32768, 1)
+        kind, = struct.unpack_from("<H", data, 4)
+        assert kind == POOL, kind
+        error, = struct.unpack_from("<i", data, 8)
+        assert (error == 0) == (len(fds) == 1), fds
+        if not error:
+            kind, _, _, _, length, off, whole = struct.unpack_from("<II16sQQQQ", data, 16)
+            assert (kind, off, whole) == (VMM, 0, length)
+            self.pool = mmap.mmap(fds[0], length, prot=mmap.PROT_READ)
+        close_all(fds)
+        return error
+
+    def ask(self, ns, refs, name=0):
+        self.send(HOLD, struct.pack("<QIHH", name, len(refs), ns, 0) + b"".join(struct.pack("<II", *r) for r in refs))
+
+    def answer(self):
+        """Request, error, offsets."""
+        kind, body = self.receive()
+        assert kind == HELD, kind
+        name, nr, error = struct.unpack_from("<QIi", body)
+        return name, error, list(struct.unpack_from(f"<{nr}Q", body, 16))
+
+    def hold(self, ns, refs):
+        """Error and offsets."""
+        self.ask(ns, refs, 77)
+        name, error, offsets = self.answer()
+        assert name == 77 and len(offsets) == len(refs)
+        return error, offsets
+
+    def send_release(self, refs):
+        self.send(RELEASE, struct.pack("<QIHH", 0, len(refs), 0, 0) + b"".join(struct.pack("<II", *r) for r in refs))
+
+    def released(self):
+        """Number and error."""
+        kind, body = self.receive()
+        assert kind == RELEASED, kind
+        return struct.unpack("<Ii", body)
+
+    def release(self, refs):
+        self.send_release(refs)
+        return self.released()
+
+    def read(self, off, length):
+        return self.pool[off:off + length]
+
+    def shut(self):
+        """In two steps: closed here, then said."""
+        self.pool.close()
+        self.pool = None
+        self.send(POOL_CLOSE, b"")
+        kind, _ = self.receive()
+        assert kind == POOL_CLOSED, kind
+
+    def close(self):
+        if self.pool:
+            self.pool.close()
+            self.pool = None
+        super().close()

@@ -67,10 +67,12 @@ def real_page():
         daemon.stop()
 
 
-def gpu(script, libcuda=os.path.join(BUILD, "fake/libcuda.so.1"), costs="/nowhere/gpu.costs", within=()):
+def gpu(script, libcuda=os.path.join(BUILD, "fake/libcuda.so.1"), costs="/nowhere/gpu.costs", storage="",
+        libcufile="fake/libcufile.so.0", within=()):
     """What the tool says of this host's driver, the fake one unless told otherwise."""
     run = subprocess.run([*within, TOOL, "doctor", "--socket", "/nowhere"], capture_output=True, text=True, timeout=60,
-                         env=dict(os.environ, KVSHM_LIBCUDA=libcuda, FAKE_CUDA_SCRIPT=script, KVSHM_STAGE_COSTS=costs))
+                         env=dict(os.environ, KVSHM_LIBCUDA=libcuda, FAKE_CUDA_SCRIPT=script, KVSHM_STAGE_COSTS=costs,
+                                  KVSHM_LIBCUFILE=os.path.join(BUILD, libcufile), FAKE_CUFILE_SCRIPT=storage))
     return "".join(line + "\n" for line in run.stdout.split("\n") if line[7:17].strip() == "gpu")
 
 
@@ -272,6 +274,9 @@ class Doctor(unittest.TestCase):
         self.assertIn("read-only memory, as untrusted clients have it: no (they go by kvshm-gpud or a bounce buffer)", run)
         self.assertIn("note   gpu        device 0 GPUDirect RDMA: off: the driver exports no dma-buf", run)
         self.assertIn("note   gpu        devices 0 and 1 GPUDirect P2P: off: no path between them", run)
+        self.assertIn("ok     gpu        device 1 staging pool: possible (kvshm-gpud --pool)", run)
+        run = gpu("devices=2;attr=103:0")
+        self.assertIn("note   gpu        device 0 staging pool: off: the device does not share memory by descriptor", run)
 
     def test_the_costs_that_copies_are_planned_by(self):
         costs = "".join(f"{name}=10\n" for name in (
@@ -307,6 +312,14 @@ class Doctor(unittest.TestCase):
                       "card is here\n", gpu("", within=none))
         self.assertIn("RDMA: off: the device does not have it\n", gpu("attr=116:0;attr=124:0", within=card))
         self.assertIn("RDMA: off: the driver exports no dma-buf", gpu("attr=124:0", within=card))
+
+    def test_direct_storage_is_on_or_off_with_the_reason(self):
+        self.assertIn("ok     gpu        GPUDirect Storage: on, by nvidia-fs 2.17", gpu(""))
+        self.assertIn("on, by the kernel's peer DMA", gpu("", storage="nvfs=0;p2p=1"))
+        self.assertIn("note   gpu        GPUDirect Storage: off, compatibility mode: the kernel has neither", gpu("", storage="nvfs=0"))
+        self.assertIn("off, the library does not start: 5001, nvidia-fs is not loaded: files go through pinned host memory",
+                      gpu("", storage="fail=cuFileDriverOpen:1:5001"))
+        self.assertIn("off, no library: /nowhere/libcufile.so.0", gpu("", libcufile="/nowhere/libcufile.so.0"))
 
     def test_a_host_without_a_driver(self):
         run = gpu("", libcuda="/nowhere/libcuda.so.1")

@@ -5,9 +5,7 @@
 Whatever happens to the device, to kvshm-gpud or to a client, the daemon serves host memory as before, no pin
 ends before its copy has landed, and no byte that was told to be there is wrong.
 """
-import mmap
 import os
-import re
 import signal
 import socket
 import struct
@@ -17,100 +15,18 @@ import threading
 import time
 import unittest
 
-from daemonlib import ABI, BUILD, MAGIC, EXTENTS, EXTENT_FDS, Daemon, close_all, plain, receive
-from gpulib import DONE, GPUD, GRANULARITY, JOB, LINK, Engine, FakeCuda, Gpud
-from queuelib import ALL, COMMIT, DROP, GRANT, LOOSE, NOP, NOPARENT, STAGE_IN, Session, key, record
+from daemonlib import ABI, BUILD, MAGIC, Daemon, close_all
+from gpulib import BLOCK, DONE, GPUD, GRANULARITY, JOB, LINK, Client, Engine, FakeCuda, Gpud, content, until_counted
+from queuelib import ALL, DROP, NOP, STAGE_IN, key
 
 with open(os.path.join(BUILD, "fake", "libcuda.so.1"), "rb") as driver:
     if b"__asan_init" in driver.read():
         print("the driver of a sanitizer's build cannot be loaded into Python")
         sys.exit(77)
 
-BLOCK = 256 << 10
 SLOW = "h2d=5e5"                # a block takes half a second
 QUARANTINED = 4
 NOTCONN, NOENT, EINVAL, ERANGE, STALE, EXIST, ADDRINUSE, TIMEDOUT, EIO, RESET = 107, 2, 22, 34, 116, 17, 98, 110, 5, 104
-
-
-class Client(Session):
-    """Puts blocks in place and asks for copies of them."""
-
-    def __init__(self, daemon, flags=0):
-        super().__init__(daemon, flags)
-        self.ns = self.attach_ns(b"gpud", BLOCK)
-        assert self.ns >= 0, self.ns
-        self.directory = mmap.mmap(self.fds[0], os.fstat(self.fds[0]).st_size, prot=mmap.PROT_READ)
-        self.extent_off, self.desc_off = struct.unpack_from("<QQ", self.directory, 80)
-        self.extents = []
-
-    def extent(self, offset):
-        """Mapping and base of the extent that an arena offset lies in."""
-        for base, length, mapping in self.extents:
-            if base <= offset < base + length:
-                return mapping, base
-        first = len(self.extents)
-        self.sock.send(plain(EXTENTS, arg=first))
-        kind, _, fds = receive(self.sock)
-        assert kind == EXTENT_FDS and fds, kind
-        for i, fd in enumerate(fds):
-            base, length = struct.unpack_from("<QQ", self.directory, self.extent_off + 64 * (first + i))
-            self.extents.append((base, length, mmap.mmap(fd, length)))
-        close_all(fds)
-        return self.extent(offset)
-
-    def desc(self, block):
-        """State word and arena offset."""
-        state, = struct.unpack_from("<Q", self.directory, self.desc_off + 64 * block)
-        page, = struct.unpack_from("<I", self.directory, self.desc_off + 64 * block + 48)
-        return state, page * 4096
-
-    def fill(self, data):
-        """A granted block with these bytes in it; its reference."""
-        block = self.call(GRANT, ns=self.ns, nr=1)[3][0][0]
-        state, offset = self.desc(block)
-        mapping, base = self.extent(offset)
-        mapping[offset - base:offset - base + len(data)] = data
-        return block, state >> 32
-
-    def put(self, number, data):
-        """One loose block; its reference."""
-        ref = self.fill(data)
-        self.args(record(number, len(data), ref))
-        done = self.call(COMMIT, flags=LOOSE, ns=self.ns, nr=1, length=64)
-        assert done[1] == 1, done
-        return ref
-
-    def put_chain(self, numbers):
-        """Each the child of the one before it."""
-        refs = [self.fill(content(n)) for n in numbers]
-        self.args(b"".join(record(n, BLOCK, ref) for n, ref in zip(numbers, refs)))
-        done = self.call(COMMIT, flags=NOPARENT, ns=self.ns, nr=len(refs), length=64 * len(refs))
-        assert done[1] == len(refs), done
-        return refs
-
-    def states(self, refs):
-        """State of each, None where it has another life by now."""
-        words = [self.desc(block)[0] for block, _ in refs]
-        return [w & 0xF if w >> 32 == g else None for w, (_, g) in zip(words, refs)]
-
-    def ask(self, token, refs, user_data=0, buffer_off=0, off=0, length=BLOCK, args_off=4096):
-        """A copy of each block, one behind the other; the arguments are the daemon's until the completion."""
-        self.args(b"".join(struct.pack("<IIIIQQQ", *ref, off, length, token, buffer_off + i * length, 0)
-                           for i, ref in enumerate(refs)), off=args_off)
-        self.push(STAGE_IN, ns=self.ns, nr=len(refs), user_data=user_data, off=args_off, length=40 * len(refs))
-
-    def drop(self, number):
-        return self.call(DROP, ns=self.ns, key=key(number))[1]
-
-    def leave(self):
-        for _, _, mapping in self.extents:
-            mapping.close()
-        self.directory.close()
-        super().leave()
-
-
-def content(number):
-    return bytes((number * 31 + i * 7) & 0xFF for i in range(256)) * (BLOCK // 256)
 
 
 class Base(unittest.TestCase):
@@ -138,17 +54,8 @@ class Base(unittest.TestCase):
         self.assertEqual(self.daemon.stop(), 0, "the daemon did not end well")
         self.cuda.free(self.device)
 
-    def counts(self, seconds=5, **wanted):
-        """Until the daemon's statistics say so."""
-        deadline = time.monotonic() + seconds
-        while True:
-            run = subprocess.run([os.path.join(BUILD, "kvshm"), "stat", "metrics", "--csv", "--socket", self.daemon.socket],
-                                 capture_output=True, text=True)
-            now = {name: re.search(rf"kvshm_gpud_{name}(?:_total)?,(\d+)", run.stdout) for name in wanted}
-            if all(now[name] and int(now[name][1]) == v for name, v in wanted.items()):
-                return
-            self.assertLess(time.monotonic(), deadline, run.stdout + run.stderr)
-            time.sleep(0.05)
+    def counts(self, **wanted):
+        until_counted(self.daemon, **wanted)
 
     def landed(self, number, at=0):
         self.assertEqual(self.cuda.read(self.device + at * BLOCK, BLOCK), content(number), f"block {number}")

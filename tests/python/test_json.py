@@ -82,7 +82,8 @@ class Json(unittest.TestCase):
         run = self.check("bench", "match", "--blocks", "20000")[0]
         for what in (["resolve", "--blocks", "20000"], ["get", "--bytes", "64K"], ["put", "--bytes", "64K"],
                      ["put", "--staged", "--bytes", "64K"], ["qp"], ["evict", "--blocks", "20000"], ["attach"],
-                     ["policy", "--blocks", "20000"], ["plan", "--blocks", "64"], ["stage", "--fake", "--blocks", "8"]):
+                     ["policy", "--blocks", "20000"], ["plan", "--blocks", "64"], ["stage", "--fake", "--blocks", "8"],
+                     ["tier", "--fake", "--blocks", "8"]):
             self.check("bench", *what)
         before = os.path.join(self.dir, "run.json")
         with open(before, "w", encoding="utf-8") as f:

@@ -138,7 +138,7 @@ int kvshm_gpu_open(struct kvshm *k, const struct kvshm_gpu_options *opts, struct
  * kvshm_gpu_close() - wait for all jobs, commit what has landed, let go of the device
  * @g: may be NULL; not used afterwards, whatever the result
  *
- * Bounded by the side's timeout.
+ * Bounded by the side's timeout.  What stands on the side (<kvshm/migrate.h>, <kvshm/direct.h>) is closed first.
  *
  * Return: 0; -ETIMEDOUT the device does not answer, -ENOTRECOVERABLE it is lost: what it may still touch is left
  * behind, pinned until the process ends.

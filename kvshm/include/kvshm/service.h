@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * service.h - blocks into GPU buffers and out of them by kvshm-gpud, for who cannot or will not copy them itself
+ * service.h - blocks into GPU buffers and out of them by kvshm-gpud, for who cannot or will not copy them itself, and a
+ * staging pool on the GPU that several processes read
  *
  * A client that maps the cache read-only cannot let its GPU read it, for drivers pin only what may be written.
  * It offers its buffers to kvshm-gpud instead, a process beside the daemon, and asks for copies through the
@@ -176,6 +177,142 @@ struct kvshm_service_blocks {
  * dropped); -ECONNRESET the daemon is dead; -EOWNERDEAD.
  */
 int kvshm_service_save(struct kvshm_service *s, const struct kvshm_service_blocks *what, uint64_t user_data);
+
+/* ---- the staging pool ------------------------------------------------------------------------------- */
+
+/*
+ * Device memory of kvshm-gpud's own (--pool) that clients map.  A block is copied into it once, however many clients ask,
+ * and stays there while anybody holds it: prefill and decode read one copy.
+ *
+ *   kvshm_service_pool_open() ->
+ *   kvshm_acquire() -> kvshm_resolve() -> kvshm_service_pool_hold() -> kvshm_service_pool_poll() -> kvshm_release()
+ *   ... kernels read ... -> kvshm_service_pool_release() -> kvshm_service_pool_close()
+ *
+ * What is held neither moves nor changes.  A client's holds end when it closes the pool, or with its connection.  When
+ * kvshm-gpud ends all calls are -ECONNRESET; the mapping stays until it is closed, so that kernels under way do not
+ * fault.
+ */
+
+struct kvshm_service_pool;
+
+#define KVSHM_SERVICE_POOL_DEVICE 0x1u	/* @device reads it, not kvshm-gpud's own */
+
+/**
+ * struct kvshm_service_pool_options - zero is the default of each field
+ * @sz: sizeof(struct kvshm_service_pool_options)
+ * @flags: KVSHM_SERVICE_POOL_DEVICE
+ * @device: ordinal among the devices that this process may see; without that flag not used
+ */
+struct kvshm_service_pool_options {
+	size_t sz;
+	uint32_t flags;
+	int32_t device;
+};
+
+/**
+ * kvshm_service_pool_open() - map the staging pool, to be read
+ * @s: the service; kvshm_service_close() closes its pool too
+ * @opts: may be NULL
+ * @ret_p: ended by kvshm_service_pool_close()
+ *
+ * Once a service.  Read-only where the driver can.  Another device than kvshm-gpud's reads it over the path between the
+ * two (GPUDirect P2P), where there is one; kvshm-doctor(1) says where.
+ *
+ * Return: 0; -ENOENT kvshm-gpud has no pool; -EACCES it is not for our user (--pool-uids); -EXDEV no path from @device
+ * to kvshm-gpud's; -ENODEV no such device; -EOPNOTSUPP a device that does not share memory by descriptor; -EEXIST open
+ * already; -ENOMEM, here or there; -EINVAL; -ECONNRESET; -ETIMEDOUT; -EOWNERDEAD.
+ */
+int kvshm_service_pool_open(struct kvshm_service *s, const struct kvshm_service_pool_options *opts,
+			    struct kvshm_service_pool **ret_p);
+
+/**
+ * kvshm_service_pool_close() - unmap it, then tell kvshm-gpud that it may use our places again
+ * @p: may be NULL; not used afterwards, whatever the result
+ *
+ * Nothing of ours reads it any more: synchronise first.  What was asked for and not told is not held.
+ *
+ * Return: 0, also if kvshm-gpud is gone; -ETIMEDOUT it does not answer: our holds end with the service.
+ */
+int kvshm_service_pool_close(struct kvshm_service_pool *p);
+
+/**
+ * struct kvshm_service_pool_facts - where the pool is mapped
+ * @sz: in: sizeof(struct kvshm_service_pool_facts)
+ * @addr: device address in this process
+ * @len: bytes
+ * @is_readonly: 1: the driver keeps us from writing to it
+ * @is_peer: 1: read over the path between two devices
+ */
+struct kvshm_service_pool_facts {
+	size_t sz;
+	uint64_t addr, len;
+	uint32_t is_readonly, is_peer;
+};
+
+/**
+ * kvshm_service_pool_info() - where the pool is mapped
+ * @p: the pool
+ * @info: .sz is set by the caller, the rest is filled in
+ *
+ * Return: 0; -EINVAL for a .sz that no version had; -EOWNERDEAD.
+ */
+int kvshm_service_pool_info(struct kvshm_service_pool *p, struct kvshm_service_pool_facts *info);
+
+/**
+ * kvshm_service_pool_hold() - have blocks in the pool; no wait
+ * @p: the pool
+ * @ns: number of the namespace that all the blocks belong to
+ * @blocks: array of @nr, of which id and generation are looked at during the call
+ * @nr: 1 to 256
+ * @addrs: array of @nr, gets the device address of each; stays the pool's until kvshm_service_pool_poll() has told
+ * @user_data: comes back from there
+ *
+ * All of them or none.  Those that are not in the pool are copied from the cache: keep them pinned until it is told.  Each
+ * hold is released once; blocks may be held several times.
+ *
+ * Return: 0 sent; -EBUSY 32 are under way, or not taken by kvshm_service_pool_poll(); -EINVAL; -ECONNRESET; -EOWNERDEAD.
+ */
+int kvshm_service_pool_hold(struct kvshm_service_pool *p, uint32_t ns, const struct kvshm_block *blocks, unsigned nr,
+			    uint64_t *addrs, uint64_t user_data);
+
+/**
+ * struct kvshm_service_held - what became of one kvshm_service_pool_hold()
+ * @user_data: as given there
+ * @res: blocks held now, and all of their bytes have landed; or -errno, and none is held: -ESTALE a block is gone, -ENOSPC
+ *	the pool is full of held blocks, -EDQUOT we hold as much as one client may, -ENOBUFS, -EBUSY too much is under
+ *	way, -ETIMEDOUT, -ENOMEM, -EIO errors of the copy
+ * @resv: 0
+ */
+struct kvshm_service_held {
+	uint64_t user_data;
+	int32_t res;
+	uint32_t resv;
+};
+
+/**
+ * kvshm_service_pool_poll() - what has come of holds, in the order in which it came
+ * @p: the pool
+ * @ret: array of @max
+ * @max: to take at most
+ * @timeout_us: microseconds of waiting for the first one, 0: do not wait
+ *
+ * Return: number taken; -ECONNRESET kvshm-gpud is gone, and with it what was asked for and what was held; -EOWNERDEAD.
+ */
+int kvshm_service_pool_poll(struct kvshm_service_pool *p, struct kvshm_service_held *ret, unsigned max, unsigned timeout_us);
+
+/**
+ * kvshm_service_pool_release() - let blocks go, once each
+ * @p: the pool
+ * @blocks: array of @nr that are held, of which id and generation are looked at
+ * @nr: any number
+ *
+ * Nothing of ours reads them any more: synchronise first.  Their places may be used again at once if nobody else holds
+ * them.  Waits for the answer.
+ *
+ * Return: 0; -ENOENT one is not held by us: those before it are released, those after it are not; -ECONNRESET; -ETIMEDOUT;
+ * -EOWNERDEAD.
+ */
+int kvshm_service_pool_release(struct kvshm_service_pool *p, const struct kvshm_block *blocks, unsigned nr);
 
 #ifdef __cplusplus
 }

@@ -43,7 +43,7 @@ static void start(struct fixture *x, enum stage_dir dir, const char *script)
 		x->host[i] = (char)(i * 31 + (i >> 9));
 		x->dev[i] = (char)(i * 17 + (i >> 7));
 	}
-	assert_int_equal(bounce_create(&x->s, dir, x->slices, SLICE, NR, &x->b), 0);
+	assert_int_equal(bounce_create(&x->s, dir, x->slices, SLICE, NR, NULL, &x->b), 0);
 }
 
 static void stop(struct fixture *x)

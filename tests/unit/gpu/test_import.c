@@ -388,30 +388,6 @@ static void event_of_the_owner_is_waited_for(void **state)
 	stop(&x);
 }
 
-static void shared_memory_is_offered_by_descriptor_and_dmabuf(void **state)
-{
-	struct gpu_shared pool;
-	struct gpu_piece p;
-	struct fake_cuda f;
-	int fd, buf;
-
-	fake_cuda_start(&f, NULL);
-	assert_int_equal(gpu_shared_create(&f.ctx, 3u << 20, &pool), 0);
-	assert_int_equal(pool.len, 4u << 20);
-	assert_int_equal(gpu_export_piece(&f.ctx, pool.addr, pool.len, &p, &fd), 0);
-	assert_int_equal(p.kind, GPU_MEM_VMM);
-	assert_true(fd >= 0);
-	close(fd);
-	buf = gpu_export_dmabuf(&f.ctx, pool.addr + 4096, 8192);
-	assert_true(buf >= 0);
-	close(buf);
-	assert_int_equal(gpu_export_dmabuf(&f.ctx, pool.addr + 1, 8192), -EINVAL);
-	f.ctx.device.has_dmabuf = false;
-	assert_int_equal(gpu_export_dmabuf(&f.ctx, pool.addr, 8192), -EOPNOTSUPP);
-	gpu_shared_destroy(&pool);
-	fake_cuda_stop(&f);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -425,7 +401,6 @@ int main(void)
 		cmocka_unit_test(piece_that_fails_undoes_those_before_it),
 		cmocka_unit_test(limits_hold),
 		cmocka_unit_test(event_of_the_owner_is_waited_for),
-		cmocka_unit_test(shared_memory_is_offered_by_descriptor_and_dmabuf),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -143,6 +143,55 @@ static void a_block_that_is_not_within_a_pinned_extent_bounces_the_job(void **st
 	fx_end(&x);
 }
 
+/* Blocks packed in memory of the device, as they lie in an arena: no byte goes over the link. */
+static void packed_on_the_device(uint32_t ways, enum stage_way want)
+{
+	struct stage_cost slow_link = stage_cost_default;
+	struct stage_limits lim = { .nr_jobs = 2, .nr_items = FX_BLOCKS, .landing_len = 64 << 10, .ways = ways,
+				    .cost = &slow_link };
+	struct stage_job_info info;
+	struct fake_counters c;
+	struct stage_job *j;
+	CUdeviceptr packed;
+	char *arena;
+	struct fx x;
+
+	fx_begin(&x, &fx_model, "L/BKHNC", false, NULL);
+	use_items(&x);
+	slow_link.link_bytes_per_ns = slow_link.direct_bytes_per_ns = 0.001;
+	arena = x.arena;
+	assert_int_equal(gpu_ctx_enter(&x.f.ctx), 0);
+	assert_int_equal(x.f.cu.MemAlloc(&packed, x.arena_len), 0);
+	gpu_ctx_leave(&x.f.ctx);
+	x.arena = fx_at(packed);
+	fx_fill(x.arena, x.arena_len, 9);
+	x.host = (struct stage_host){ .base = packed, .dev = packed, .span = x.arena_len, .is_device = true };
+	assert_int_equal(stage_create(&x.f.ctx, &x.l, &lim, &x.s), 0);
+	j = fx_submit(&x, STAGE_H2D, 0);
+	stage_job_info(j, &info);
+	assert_int_equal(info.way, want);
+	assert_true(info.cost_ns < (double)info.bytes / 0.001);
+	stage_job_put(j);
+	there_and_back(&x, 0);
+	c = fake_cuda_counters(&x.f);
+	assert_int_equal(c.bytes[GPU_H2D] + c.bytes[GPU_D2H] + c.pageable, 0);
+	assert_int_equal(gpu_ctx_enter(&x.f.ctx), 0);
+	assert_int_equal(x.f.cu.MemFree(packed), 0);
+	gpu_ctx_leave(&x.f.ctx);
+	x.arena = arena;
+	fx_end(&x);
+}
+
+static void blocks_packed_on_the_device_are_spread_there(void **state)
+{
+	(void)state;
+	packed_on_the_device(STAGE_MAY(STAGE_WAY_COPY), STAGE_WAY_COPY);
+	packed_on_the_device(STAGE_MAY(STAGE_WAY_BATCH), STAGE_WAY_BATCH);
+	/* landing would be a copy more */
+	packed_on_the_device(STAGE_MAY(STAGE_WAY_LAND) | STAGE_MAY(STAGE_WAY_COPY), STAGE_WAY_COPY);
+	packed_on_the_device(STAGE_MAY_ALL, STAGE_WAY_DIRECT);
+}
+
 static void an_old_driver_copies_row_by_row(void **state)
 {
 	struct stage_limits lim = { .nr_jobs = 2, .nr_items = FX_BLOCKS };
@@ -676,6 +725,7 @@ int main(void)
 		cmocka_unit_test(memory_that_is_not_pinned_goes_through_slices),
 		cmocka_unit_test(a_refused_registration_goes_through_slices),
 		cmocka_unit_test(a_block_that_is_not_within_a_pinned_extent_bounces_the_job),
+		cmocka_unit_test(blocks_packed_on_the_device_are_spread_there),
 		cmocka_unit_test(an_old_driver_copies_row_by_row),
 		cmocka_unit_test(layers_land_one_after_the_other),
 		cmocka_unit_test(a_layer_blocks_a_stream_of_the_engine),

@@ -133,6 +133,33 @@ static void batch_is_one_call(void **state)
 	stop(&x);
 }
 
+static void many_copies_are_a_batch_or_a_call_each(void **state)
+{
+	CUdeviceptr dst[3], src[3];
+	struct fixture x;
+	size_t len[3];
+
+	start(&x, NULL);
+	for (unsigned i = 0; i < 3; i++) {
+		dst[i] = x.dev + (2 - i) * 4096;
+		src[i] = (uintptr_t)x.host + i * 4096;
+		len[i] = 4096;
+	}
+	assert_int_equal(gpu_stream_copy_many(&x.s, GPU_H2D, dst, src, len, 3), 0);
+	assert_int_equal(gpu_stream_copy_many(&x.s, GPU_H2D, dst, src, len, 1), 0);
+	assert_int_equal(fake_cuda_counters(&x.f).batches, 1);
+	assert_int_equal(fake_cuda_counters(&x.f).copies[GPU_H2D], 4);
+	assert_int_equal(gpu_stream_wait(&x.s, soon()), 1);
+	memset((void *)(uintptr_t)x.dev, 0, 3 * 4096);
+	x.f.cu.features &= ~(1u << CUDA_F_COPY_BATCH);
+	assert_int_equal(gpu_stream_copy_many(&x.s, GPU_H2D, dst, src, len, 3), 0);
+	assert_int_equal(fake_cuda_counters(&x.f).batches, 1);
+	assert_int_equal(gpu_stream_wait(&x.s, soon()), 1);
+	for (unsigned i = 0; i < 3; i++)
+		assert_memory_equal((void *)(uintptr_t)dst[i], (void *)(uintptr_t)src[i], 4096);
+	stop(&x);
+}
+
 static void refused_call_puts_nothing_on_the_stream(void **state)
 {
 	struct gpu_copy in;
@@ -227,6 +254,7 @@ int main(void)
 		cmocka_unit_test(source_let_go_before_landing_shows),
 		cmocka_unit_test(rows_keep_their_pitches),
 		cmocka_unit_test(batch_is_one_call),
+		cmocka_unit_test(many_copies_are_a_batch_or_a_call_each),
 		cmocka_unit_test(refused_call_puts_nothing_on_the_stream),
 		cmocka_unit_test(hung_copy_ends_the_wait_at_its_deadline),
 		cmocka_unit_test(word_is_waited_for_before_it_is_written),

@@ -11,6 +11,24 @@
 
 #include "kvshm/base/rand.h"
 
+/* Where it says how many records it has, NULL: it has none. */
+static uint32_t *nr_of(union gpumsg *m, enum gpumsg_type type)
+{
+	switch (type) {
+	case GPUMSG_REGISTER:
+		return &m->reg.nr;
+	case GPUMSG_JOB:
+		return &m->job.nr;
+	case GPUMSG_HOLD:
+	case GPUMSG_RELEASE:
+		return &m->refs.nr;
+	case GPUMSG_HELD:
+		return &m->held.nr;
+	default:
+		return NULL;
+	}
+}
+
 static size_t make(union gpumsg *m, enum gpumsg_type type, uint32_t nr)
 {
 	size_t len;
@@ -27,21 +45,19 @@ static size_t make(union gpumsg *m, enum gpumsg_type type, uint32_t nr)
 	case GPUMSG_LINK:
 		m->link.abi = KVSHM_ABI;
 		break;
-	case GPUMSG_REGISTER:
-		m->reg.nr = nr;
-		break;
-	case GPUMSG_JOB:
-		m->job.nr = nr;
-		break;
 	default:
 		break;
 	}
+	if (nr)
+		*nr_of(m, type) = nr;
 	return len;
 }
 
 static uint32_t records(enum gpumsg_type type, uint32_t wanted)
 {
-	return type == GPUMSG_REGISTER || type == GPUMSG_JOB ? wanted : 0;
+	union gpumsg m;
+
+	return nr_of(&m, type) ? wanted : 0;
 }
 
 static void every_type_of_its_length_is_taken(void **state)
@@ -55,6 +71,8 @@ static void every_type_of_its_length_is_taken(void **state)
 	}
 	assert_int_equal(gpumsg_check(&m, make(&m, GPUMSG_JOB, KVSHM_STAGE_MAX)), GPUMSG_JOB);
 	assert_int_equal(gpumsg_check(&m, make(&m, GPUMSG_REGISTER, GPUMSG_PIECES_MAX)), GPUMSG_REGISTER);
+	assert_int_equal(gpumsg_check(&m, make(&m, GPUMSG_HOLD, GPUMSG_HOLD_MAX)), GPUMSG_HOLD);
+	assert_int_equal(gpumsg_check(&m, make(&m, GPUMSG_HELD, GPUMSG_HOLD_MAX)), GPUMSG_HELD);
 }
 
 static void another_length_is_refused(void **state)
@@ -87,6 +105,15 @@ static void too_many_records_or_none_are_refused(void **state)
 	len = make(&m, GPUMSG_REGISTER, 2);
 	m.reg.nr = UINT32_MAX;
 	assert_int_equal(gpumsg_check(&m, len), -EBADMSG);
+	for (enum gpumsg_type t = GPUMSG_HOLD; t <= GPUMSG_RELEASE; t++) {
+		assert_int_equal(gpumsg_check(&m, make(&m, t, 0)), -EBADMSG);
+		len = make(&m, t, 2);
+		*nr_of(&m, t) = 3;
+		assert_int_equal(gpumsg_check(&m, len), -EBADMSG);
+		len = make(&m, t, GPUMSG_HOLD_MAX);
+		m.hdr.len = (uint16_t)gpumsg_len(t, ++*nr_of(&m, t));
+		assert_int_equal(gpumsg_check(&m, m.hdr.len), -EBADMSG);
+	}
 }
 
 static void another_type_or_magic_is_refused(void **state)
@@ -122,6 +149,37 @@ static void padding_that_is_not_zero_is_refused(void **state)
 	assert_int_equal(gpumsg_check(&m, len), GPUMSG_DONE);
 	m.done.flags = GPUMSG_DONE_F_KNOWN + 1;
 	assert_int_equal(gpumsg_check(&m, len), -EBADMSG);
+	len = make(&m, GPUMSG_POOL, 0);
+	m.pool.resv = 1;
+	assert_int_equal(gpumsg_check(&m, len), -EBADMSG);
+	len = make(&m, GPUMSG_HOLD, 1);
+	m.refs.resv = 1;
+	assert_int_equal(gpumsg_check(&m, len), -EBADMSG);
+	len = make(&m, GPUMSG_RELEASE, 1);
+	m.refs.ns = 1;
+	assert_int_equal(gpumsg_check(&m, len), -EBADMSG);
+	len = make(&m, GPUMSG_RELEASE, 1);
+	m.refs.request = 1;
+	assert_int_equal(gpumsg_check(&m, len), -EBADMSG);
+}
+
+static void errors_are_negative_and_numbers_possible(void **state)
+{
+	union gpumsg m;
+	size_t len;
+
+	len = make(&m, GPUMSG_POOL, 0);
+	m.pool.error = 1;
+	assert_int_equal(gpumsg_check(&m, len), -EBADMSG);
+	len = make(&m, GPUMSG_HELD, 1);
+	m.held.error = 1;
+	assert_int_equal(gpumsg_check(&m, len), -EBADMSG);
+	len = make(&m, GPUMSG_RELEASED, 0);
+	m.released.error = 1;
+	assert_int_equal(gpumsg_check(&m, len), -EBADMSG);
+	len = make(&m, GPUMSG_RELEASED, 0);
+	m.released.nr = GPUMSG_HOLD_MAX + 1;
+	assert_int_equal(gpumsg_check(&m, len), -EBADMSG);
 }
 
 static void another_abi_is_told_apart(void **state)
@@ -140,7 +198,9 @@ static void another_abi_is_told_apart(void **state)
 static void random_messages_never_reach_beyond_their_bytes(void **state)
 {
 	static union gpumsg m;
+	unsigned nr_taken = 0;
 	uint64_t words[8];
+	uint32_t *nr;
 	struct rand s;
 
 	rand_init(&s, 7);
@@ -154,15 +214,15 @@ static void random_messages_never_reach_beyond_their_bytes(void **state)
 		m.hdr.magic = KVSHM_MSG_MAGIC;
 		m.hdr.type = (uint16_t)(GPUMSG_HELLO + words[0] % (GPUMSG_LAST - GPUMSG_HELLO));
 		m.hdr.len = (uint16_t)len;
-		m.job.nr %= 16;
+		nr = nr_of(&m, (enum gpumsg_type)m.hdr.type);
+		if (nr)
+			*nr %= 16;
 		type = gpumsg_check(&m, len);
-		if (type == GPUMSG_JOB)
-			assert_int_equal(len, gpumsg_len(GPUMSG_JOB, m.job.nr));
-		else if (type == GPUMSG_REGISTER)
-			assert_int_equal(len, gpumsg_len(GPUMSG_REGISTER, m.reg.nr));
-		else if (type > 0)
-			assert_int_equal(len, gpumsg_len((enum gpumsg_type)type, 0));
+		if (type > 0)
+			assert_int_equal(len, gpumsg_len((enum gpumsg_type)type, nr ? *nr : 0));
+		nr_taken += type > 0;
 	}
+	assert_true(nr_taken > 100);
 }
 
 static void sockets_lie_beside_the_daemons(void **state)
@@ -184,6 +244,7 @@ int main(void)
 		cmocka_unit_test(too_many_records_or_none_are_refused),
 		cmocka_unit_test(another_type_or_magic_is_refused),
 		cmocka_unit_test(padding_that_is_not_zero_is_refused),
+		cmocka_unit_test(errors_are_negative_and_numbers_possible),
 		cmocka_unit_test(another_abi_is_told_apart),
 		cmocka_unit_test(random_messages_never_reach_beyond_their_bytes),
 		cmocka_unit_test(sockets_lie_beside_the_daemons),

@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copies by a real kvshm-gpud over the fake driver, both ways, asked for through the library by an untrusted client. */
-#include "live.h"
-
-#include <sys/prctl.h>
-
-#include <kvshm/service.h>
+#include "live_gpud.h"
 
 #include "tests/lib/fake_cuda.h"
 
@@ -25,53 +21,12 @@ struct served {
 	struct kvshm_pin pin;
 };
 
-static void start_gpud(struct served *x, const char *script)
-{
-	const char *build = getenv("KVSHM_BUILD");
-	char bin[512], log[200];
-
-	snprintf(bin, sizeof(bin), "%.480s/kvshm-gpud", build ? build : "build");
-	snprintf(log, sizeof(log), "%s/gpud.log", x->l->dir);
-	x->gpud = fork();
-	if (x->gpud == 0) {
-		int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-
-		/* a test that fails leaves none behind */
-		prctl(PR_SET_PDEATHSIG, SIGTERM);
-		dup2(fd, 1);
-		dup2(fd, 2);
-		setenv("FAKE_CUDA_SCRIPT", script, 1);
-		execl(bin, "kvshm-gpud", "--socket", x->l->socket, "--libcuda", x->libcuda, "--deadline", "500", NULL);
-		_exit(127);
-	}
-}
-
-static int open_service(struct served *x)
-{
-	const struct kvshm_service_options o = { .sz = sizeof(o), .libcuda = x->libcuda, .timeout_ms = 4000 };
-
-	return kvshm_service_open(x->k, &o, &x->s);
-}
-
-/* A worker may be about to start. */
-static void open_service_soon(struct served *x)
-{
-	uint64_t end = clock_ns() + 10000000000u;
-	int ret;
-
-	while ((ret = open_service(x)) < 0) {
-		assert_true(ret == -ENOENT || ret == -ECONNREFUSED || ret == -ECONNRESET || ret == -ETIMEDOUT);
-		assert_true(clock_ns() < end);
-		poll(NULL, 0, 10);
-	}
-}
-
 static void start(struct served *x, void **state, const char *script)
 {
 	memset(x, 0, sizeof(*x));
 	x->l = *state;
 	fake_cuda_path(x->libcuda, sizeof(x->libcuda));
-	start_gpud(x, script);
+	x->gpud = live_gpud_start(x->l, x->libcuda, script, "500", NULL);
 	fake_cuda_start(&x->f, NULL);
 	assert_int_equal(gpu_ctx_enter(&x->f.ctx), 0);
 	assert_int_equal(x->f.cu.MemAlloc(&x->dev, NR * FAKE_LEN), 0);
@@ -79,7 +34,7 @@ static void start(struct served *x, void **state, const char *script)
 	memset((void *)(uintptr_t)x->dev, 0, NR * FAKE_LEN);
 	x->k = open_live(x->l, KVSHM_OPEN_UNTRUSTED);
 	x->ns = fake_attach_ns(x->k);
-	open_service_soon(x);
+	x->s = live_service(x->k, x->libcuda);
 	assert_int_equal(kvshm_service_offer(x->s, x->dev, NR * FAKE_LEN, &x->buffer), 0);
 	assert_int_equal(fake_put(x->k, x->ns, 1, NR).res, NR);
 	fake_keys(x->keys, NR, 1);
@@ -92,8 +47,7 @@ static void stop(struct served *x)
 	kvshm_release(x->k, &x->pin);
 	assert_int_equal(kvshm_service_close(x->s), 0);
 	kvshm_close(x->k);
-	kill(x->gpud, SIGTERM);
-	assert_int_equal(waitpid(x->gpud, NULL, 0), x->gpud);
+	live_gpud_end(x->gpud);
 	assert_int_equal(gpu_ctx_enter(&x->f.ctx), 0);
 	assert_int_equal(x->f.cu.MemFree(x->dev), 0);
 	gpu_ctx_leave(&x->f.ctx);
@@ -195,7 +149,7 @@ static void worker_that_ends_is_found_again(void **state)
 	assert_int_equal(fake_put(x.k, x.ns, 2, 8).res, 8);
 	assert_int_equal(kvshm_service_withdraw(x.s, x.dev), -ECONNRESET);
 	assert_int_equal(kvshm_service_close(x.s), 0);
-	open_service_soon(&x);
+	x.s = live_service(x.k, x.libcuda);
 	assert_int_equal(kvshm_service_offer(x.s, x.dev, NR * FAKE_LEN, &x.buffer), 0);
 	stop(&x);
 }
