@@ -8,8 +8,8 @@ import unittest
 from unittest import mock
 
 from enginetest import BLOCK, CACHED, PROMPT, EngineTest, make, stage
-from gpuengine import Device, cuda, drain, everywhere, kvshm
 from gpulib import COUNTERS
+from vllmgpu import Device, cuda, drain, everywhere, kvshm
 from vllmlib import answers, connector_config, document
 
 from kvshm.vllm import gpu as way
@@ -351,17 +351,28 @@ class Ranks(unittest.TestCase):
 
 
 class Served(unittest.TestCase):
+    def goes_without(self, reason, **settings):
+        """One warning, and no cache.  Return: what the engine says to the prompt."""
+        with self.assertLogs("vllm.kvshm", "WARNING") as logs:
+            engine = make(**settings)
+        with engine:
+            self.assertEqual(len(logs.output), 1)
+            self.assertIn(reason, logs.output[0])
+            first = engine.run(ids)
+            self.assertTrue(engine.llm.reset_prefix_cache())
+            again = engine.run(ids)
+            self.assertEqual((again.tokens, first.cached, again.cached), (first.tokens, 0, 0))
+        return first
+
     def test_no_driver(self):
-        """One warning, and no cache."""
-        with mock.patch.dict(os.environ, KVSHM_LIBCUDA="/nonexistent/libcuda.so.1"), \
-                self.assertLogs("vllm.kvshm", "WARNING") as logs:
-            engine = make()
-        self.addCleanup(engine.close)
-        self.assertEqual(len(logs.output), 1)
-        self.assertIn("no driver", logs.output[0])
-        for _ in range(2):
-            answer = engine.run(ids)
-            self.assertEqual((answer.tokens, answer.cached), (plain.tokens, 0))
+        with mock.patch.dict(os.environ, KVSHM_LIBCUDA="/nonexistent/libcuda.so.1"):
+            self.assertEqual(self.goes_without("no driver").tokens, plain.tokens)
+
+    def test_blocks_of_different_sizes(self):
+        self.goes_without("blocks of 128 beside 256 tokens", name="sizes", dtype="float32")
+
+    def test_layers_with_a_state(self):
+        self.goes_without("layers with a state", name="state", dtype="float32", enable_prefix_caching=True)
 
     def test_a_daemon_that_dies_during_a_load_and_a_save(self):
         self.addCleanup(stage.daemon.start)

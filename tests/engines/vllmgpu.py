@@ -97,10 +97,10 @@ class Device:
 def everywhere(folder):
     """Environment of an engine all of whose processes have it: a plug-in of vLLM, installed into @folder."""
     here = os.path.dirname(os.path.abspath(__file__))
-    info = os.path.join(folder, "gpuengine-0.dist-info")
+    info = os.path.join(folder, "vllmgpu-0.dist-info")
     os.mkdir(info)
-    for name, text in (("METADATA", "Metadata-Version: 2.1\nName: gpuengine\nVersion: 0\n"),
-                       ("entry_points.txt", "[vllm.general_plugins]\ngpuengine = gpuengine:Device\n")):
+    for name, text in (("METADATA", "Metadata-Version: 2.1\nName: vllmgpu\nVersion: 0\n"),
+                       ("entry_points.txt", "[vllm.general_plugins]\nvllmgpu = vllmgpu:Device\n")):
         with open(os.path.join(info, name), "w", encoding="utf-8") as f:
             f.write(text)
     path = [folder, here, os.path.join(os.path.dirname(here), "python"), os.environ.get("PYTHONPATH", "")]
