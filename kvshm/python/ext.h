@@ -207,7 +207,7 @@ int pages_init(PyObject *module);
 /* runs.c */
 int runs_init(PyObject *module);
 
-/* ---- a device (gpu.c, gpu_job.c) ------------------------------------------------------------------------------ */
+/* ---- a device (gpu.c, gpu_job.h) ------------------------------------------------------------------------------ */
 
 struct job;
 
