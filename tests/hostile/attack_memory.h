@@ -85,6 +85,17 @@ static uint32_t publish_chain(struct raw *r, uint32_t nr, uint32_t *ret_last)
 	return got;
 }
 
+/* While it is on its way out, the writer may have seen the pins or not: then it stays, or it is gone. */
+static uint32_t state_in_the_end(struct raw *r, uint32_t id)
+{
+	const uint64_t deadline = clock_ns() + RAW_WAIT_NS;
+	uint32_t state;
+
+	while ((state = READ_ONCE(raw_desc(r, id)->state) & KVSHM_STATE_MASK) == KVSHM_BLOCK_EVICTING)
+		must(clock_ns() < deadline);
+	return state;
+}
+
 /* All pin words on the end of a chain of 64.  Return: was it there all the time? */
 static bool hoard(struct raw *r)
 {
@@ -96,9 +107,8 @@ static bool hoard(struct raw *r)
 	for (i = 1; i < r->w.pin_words; i++)
 		WRITE_ONCE(r->pins[i], (uint64_t)ref.generation << 32 | last);
 	smp_mb();
-	return raw_ref(r, last).generation == ref.generation && raw_desc(r, last)->ns == r->ns &&
-	       raw_desc(r, last)->depth == 63 &&
-	       (READ_ONCE(raw_desc(r, last)->state) & KVSHM_STATE_MASK) == KVSHM_BLOCK_PUBLISHED;
+	return state_in_the_end(r, last) == KVSHM_BLOCK_PUBLISHED && raw_ref(r, last).generation == ref.generation &&
+	       raw_desc(r, last)->ns == r->ns && raw_desc(r, last)->depth == 63;
 }
 
 /*
