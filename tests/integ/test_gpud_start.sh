@@ -1,25 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # kvshm-gpud's command line: what is refused is told with exit status 64, before anything is opened.
-: "${KVSHM_BUILD:=$PWD/build}"
+: "${KVSHM_BUILD:=$PWD/build}" "${TMPDIR:=/tmp}"
 gpud=$KVSHM_BUILD/kvshm-gpud
-failed=0
-
-# gives STATUS TEXT SENTENCE option...: ends at once with that status, and that text among what it says
-gives()
-{
-	local status=$1 text=$2 sentence=$3 said got
-	shift 3
-	said=$(timeout 20 "$gpud" "$@" 2>&1)
-	got=$?
-	if [ $got = "$status" ] && grep -qF -- "$text" <<< "$said"; then
-		echo "ok - $sentence"
-	else
-		echo "not ok - $sentence"
-		printf '%s\n' "exit $got, wanted $status and '$text':" "$said" | sed 's/^/# /'
-		failed=1
-	fi
-}
+. tests/lib/gives.sh
+gives_command=("$gpud")
 
 gives 0 'usage: kvshm-gpud' 'help is asked for' --help
 gives 0 'kvshm-gpud 0.' 'the version is asked for' --version

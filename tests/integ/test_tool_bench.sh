@@ -4,25 +4,8 @@
 # Every benchmark runs small and measures what its options say; --assert decides the exit status.
 : "${KVSHM_BUILD:=$PWD/build}" "${TMPDIR:=/tmp}"
 tool=$KVSHM_BUILD/kvshm
-failed=0
-
-ok() { echo "ok - $1"; }
-not_ok() { echo "not ok - $1"; failed=1; sed 's/^/# /' "$TMPDIR/out"; }
-
-# gives STATUS TEXT SENTENCE option...
-gives()
-{
-	local status=$1 text=$2 sentence=$3 got
-	shift 3
-	timeout 60 "$tool" bench "$@" > "$TMPDIR/out" 2>&1
-	got=$?
-	if [ $got = "$status" ] && grep -q -- "$text" "$TMPDIR/out"; then
-		ok "$sentence"
-	else
-		echo "# exit $got, wanted $status and '$text'"
-		not_ok "$sentence"
-	fi
-}
+. tests/lib/gives.sh
+gives_command=("$tool" bench)
 
 # The private daemon's directory of process $1.
 private_daemon() { ls -d /dev/shm/kvshm-private-"$1"-* /tmp/kvshm-private-"$1"-* 2>/dev/null; }

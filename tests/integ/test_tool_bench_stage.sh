@@ -4,24 +4,9 @@
 # kvshm bench stage on the fake driver: what must hold of our order of copies holds on its clock.
 : "${KVSHM_BUILD:=$PWD/build}" "${TMPDIR:=/tmp}"
 tool=$KVSHM_BUILD/kvshm
-failed=0
-
-# gives STATUS TEXT SENTENCE option...
-gives()
-{
-	local status=$1 text=$2 sentence=$3 got
-	shift 3
-	timeout 100 "$tool" bench stage "$@" > "$TMPDIR/out" 2>&1
-	got=$?
-	if [ $got = "$status" ] && grep -q -- "$text" "$TMPDIR/out"; then
-		echo "ok - $sentence"
-	else
-		echo "# exit $got, wanted $status and '$text'"
-		echo "not ok - $sentence"
-		cut -c -200 "$TMPDIR/out" | sed 's/^/# /'
-		failed=1
-	fi
-}
+. tests/lib/gives.sh
+gives_command=("$tool" bench stage)
+gives_limit=100
 
 [ -x "$tool" ] && [ -f "$KVSHM_BUILD/fake/libcuda.so.1" ] || { echo "no $tool or fake driver"; exit 77; }
 unset KVSHM_LIBCUDA FAKE_CUDA_SCRIPT

@@ -4,24 +4,8 @@
 # kvshm bench tier on the fake driver and the fake libcufile: both ways carry the same bytes, and each says why it is off.
 : "${KVSHM_BUILD:=$PWD/build}" "${TMPDIR:=/tmp}"
 tool=$KVSHM_BUILD/kvshm
-failed=0
-
-# gives STATUS TEXT SENTENCE option...
-gives()
-{
-	local status=$1 text=$2 sentence=$3 got
-	shift 3
-	timeout 60 "$tool" bench tier "$@" > "$TMPDIR/out" 2>&1
-	got=$?
-	if [ $got = "$status" ] && grep -q -- "$text" "$TMPDIR/out"; then
-		echo "ok - $sentence"
-	else
-		echo "# exit $got, wanted $status and '$text'"
-		echo "not ok - $sentence"
-		cut -c -200 "$TMPDIR/out" | sed 's/^/# /'
-		failed=1
-	fi
-}
+. tests/lib/gives.sh
+gives_command=("$tool" bench tier)
 
 [ -x "$tool" ] && [ -f "$KVSHM_BUILD/fake/libcufile.so.0" ] || { echo "no $tool or fake library"; exit 77; }
 unset KVSHM_LIBCUDA KVSHM_LIBCUFILE FAKE_CUDA_SCRIPT FAKE_CUFILE_SCRIPT

@@ -4,25 +4,8 @@
 . tests/lib/daemon.sh
 tool=$KVSHM_BUILD/kvshm
 dir=$TMPDIR/d
-failed=0
-
-ok() { echo "ok - $1"; }
-not_ok() { echo "not ok - $1"; failed=1; sed 's/^/# /' "$TMPDIR/out"; }
-
-# gives STATUS TEXT SENTENCE command...: ends with that status and prints that text
-gives()
-{
-	local status=$1 text=$2 sentence=$3 got
-	shift 3
-	timeout 30 "$tool" "$@" > "$TMPDIR/out" 2>&1
-	got=$?
-	if [ $got = "$status" ] && grep -q -- "$text" "$TMPDIR/out"; then
-		ok "$sentence"
-	else
-		echo "# exit $got, wanted $status and '$text'"
-		not_ok "$sentence"
-	fi
-}
+. tests/lib/gives.sh
+gives_command=("$tool")
 
 daemon_state_is() { [ "$(sed 's/.*) //' "/proc/$daemon_pid/stat" | cut -c1)" = "$1" ]; }
 
