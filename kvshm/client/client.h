@@ -241,7 +241,7 @@ int client_enter(struct kvshm *k);
 /* Make sure that [offset, +len) is mapped, asking for more extents if need be. */
 bool client_reach(struct kvshm *k, struct content *c, uint64_t offset, uint64_t len);
 
-/* hint.c: tell the daemon .near, unless it knows or the queue is busy: then at a later call. */
+/* hint.c: tell the daemon .near, which it does not know; if the queue is busy, at a later call. */
 void hint_near(struct kvshm *k);
 
 /* match.c */

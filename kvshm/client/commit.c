@@ -79,7 +79,8 @@ int commit_send(struct kvshm *k, const struct commit *m)
 		return ret;
 	}
 	fill_records(args, m, k->hint);
-	fill_pieces((struct kvshm_stage_rec *)((struct kvshm_commit_rec *)args + m->nr), m);
+	if (unlikely(m->nr_pieces))
+		fill_pieces((struct kvshm_stage_rec *)((struct kvshm_commit_rec *)args + m->nr), m);
 	if (m->parent)
 		sqe.key = *m->parent;
 	else if (!(m->sqe_flags & KVSHM_SQE_F_LOOSE))

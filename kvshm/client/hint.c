@@ -59,9 +59,7 @@ void hint_near(struct kvshm *k)
 {
 	const struct kvshm_hint_rec rec = { .kind = KVSHM_HINT_NODE, .nr = (uint32_t)k->near };
 
-	if (likely(k->cur->near == k->near) || k->near < 0)
-		return;
-	if (push_hint(k, 0, &rec) == 0)
+	if (k->near >= 0 && push_hint(k, 0, &rec) == 0)
 		k->cur->near = k->near;
 }
 

@@ -197,7 +197,8 @@ int client_enter(struct kvshm *k)
 {
 	if (!is_there(k) && !attach_try(k))
 		return -ECONNRESET;
-	hint_near(k);
+	if (unlikely(k->cur->near != k->near))
+		hint_near(k);
 	return 0;
 }
 

@@ -26,7 +26,7 @@ for tool in make gcc; do
 done
 work=$(mktemp -d "${TMPDIR:-/tmp}/kvshm-mutants.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
-for part in Makefile kvshm ipc policy gpu utils tests/module.mk tests/lib tests/stress; do
+for part in Makefile kvshm ipc policy gpu utils tests/module.mk tests/lib tests/fake tests/stress; do
 	mkdir -p "$work/tree/$(dirname $part)"
 	cp -r "$root/$part" "$work/tree/$part" || exit 1
 done
