@@ -126,7 +126,7 @@ modelled() {
 }
 
 plant 1 "32-bit add overflow" fuzz/fuzz_sqe ipc/wire.c \
-	's/sqe->off > args_len \|\| bytes > args_len - sqe->off/sqe->off + (uint32_t)bytes > args_len/'
+	's/sqe->off > args_len \|\| sqe->len > args_len - sqe->off/sqe->off + sqe->len > args_len/'
 plant 2 "16-bit index" unit/ipc/test_qp ipc/qp.h 's/uint32_t own;/uint16_t own;/'
 plant 3 "double fetch" "shell crash/test_copy_once" kvshm/daemon/opdef.c 's/r->args = r->w->args;/r->args = r->s->q.seg.args + off;/'
 plant 4 "no zero-length check" fuzz/fuzz_sqe ipc/wire.c 's/rule->max_nr \? !sqe->nr \|\| /rule->max_nr ? /'
