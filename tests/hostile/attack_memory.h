@@ -58,6 +58,12 @@ static void pins_flicker(void)
 	memset(r.pins + 1, 0, (r.w.pin_words - 1) * 8);
 }
 
+static void pin_one(struct raw *r, struct kvshm_block_ref ref)
+{
+	WRITE_ONCE(r->pins[1], (uint64_t)ref.generation << 32 | ref.id);
+	smp_mb();
+}
+
 static uint32_t publish_from(struct raw *r, uint32_t first, uint32_t nr, uint32_t *ret_last)
 {
 	struct kvshm_commit_rec rec;
@@ -69,12 +75,14 @@ static uint32_t publish_from(struct raw *r, uint32_t first, uint32_t nr, uint32_
 		rec = raw_rec(first + n, raw_grant(r), RAW_BLOCK);
 		if (raw_commit(r, &rec, 1, n ? 0 : KVSHM_SQE_F_NOPARENT, n ? &parent : NULL).res < 0)
 			break;
+		/* by a pin as any client has, or the next grant may be made of this block */
+		pin_one(r, rec.block);
 		*ret_last = rec.block.id;
 	}
 	return n;
 }
 
-/* A chain of our own.  Nobody is owed that its end stays while the next block is granted: then another one. */
+/* A chain of our own, not pinned.  It may lose its end between a commit and the pin: then another one. */
 static uint32_t publish_chain(struct raw *r, uint32_t nr, uint32_t *ret_last)
 {
 	static uint32_t first = 1000;
@@ -82,6 +90,7 @@ static uint32_t publish_chain(struct raw *r, uint32_t nr, uint32_t *ret_last)
 
 	for (i = 0; i < 100 && got < nr; i++, first += 64)
 		got = publish_from(r, first, nr, ret_last);
+	WRITE_ONCE(r->pins[1], 0);
 	return got;
 }
 
