@@ -6,19 +6,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 [ "$(uname -m)" = x86_64 ] || { echo "engines' wheels are for x86_64 only"; exit 77; }
 engines=$TMPDIR/engines
-status=0
-
-check() { # SENTENCE COMMAND...
-	local sentence=$1
-	shift
-	if "$@" > "$TMPDIR/out" 2>&1; then
-		echo "ok - $sentence"
-	else
-		echo "not ok - $sentence"
-		sed 's/^/# /' "$TMPDIR/out" | tail -n 15
-		status=1
-	fi
-}
+. tests/lib/check.sh
 
 mkdir -p "$TMPDIR/bin"
 cat > "$TMPDIR/bin/python3" <<'EOF'

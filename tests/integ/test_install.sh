@@ -6,19 +6,7 @@ cd "$(dirname "$0")/../.." || exit 1
 build=$(realpath "$KVSHM_BUILD")
 to=$TMPDIR/root
 prefix=$to/opt/kvshm
-status=0
-
-check() { # SENTENCE COMMAND...
-	local sentence=$1
-	shift
-	if "$@" > "$TMPDIR/out" 2>&1; then
-		echo "ok - $sentence"
-	else
-		echo "not ok - $sentence"
-		sed 's/^/# /' "$TMPDIR/out" | tail -n 15
-		status=1
-	fi
-}
+. tests/lib/check.sh
 
 grep -q __asan_init "$build/kvshmd" && { echo "a sanitizer's build is not for installing"; exit 77; }
 

@@ -3,7 +3,7 @@
 # The shipped units are understood by systemd and expose little.
 set -u
 units=$TMPDIR/units
-status=0
+. tests/lib/check.sh
 
 command -v systemd-analyze > /dev/null || { echo "no systemd-analyze"; exit 77; }
 mkdir -p "$units"
@@ -12,18 +12,6 @@ cp utils/dist/systemd/*.socket utils/dist/systemd/*.mount "$units"
 for f in utils/dist/systemd/*.service; do
 	sed "s|/usr/sbin/|$(realpath "$KVSHM_BUILD")/|; s|/usr/bin/kvshm |$(realpath "$KVSHM_BUILD")/kvshm |" "$f" > "$units/${f##*/}"
 done
-
-check() { # SENTENCE COMMAND...
-	local sentence=$1
-	shift
-	if "$@" > "$TMPDIR/out" 2>&1; then
-		echo "ok - $sentence"
-	else
-		echo "not ok - $sentence"
-		sed 's/^/# /' "$TMPDIR/out"
-		status=1
-	fi
-}
 
 for unit in kvshm-events@main.service kvshm-exporter.service kvshm-gpud@main.service kvshmd@main.service kvshmd@main.socket 'run-kvshm\x2dhuge.mount' 'run-kvshm\x2dpins-main.mount'; do
 	check "$unit is understood" env SYSTEMD_UNIT_PATH="$units:" systemd-analyze --man=no verify "$unit"
