@@ -11,6 +11,7 @@
 #include "gpu/cufile_loader.h"
 #include "gpu/poll.h"
 #include "kvshm/base/clock.h"
+#include "kvshm/base/sized.h"
 #include "kvshm/client/gpu.h"
 
 #define NR_SLOTS 8u
@@ -36,13 +37,14 @@ static bool is_forked(const struct kvshm_file *f)
 static int options_take(const struct kvshm_file_options *opts, struct kvshm_file_options *ret)
 {
 	const uint32_t both = KVSHM_FILE_DIRECT | KVSHM_FILE_BOUNCE;
+	int err = sized_take(opts, sizeof(*ret), ret, sizeof(*ret));
 
-	if (!opts || opts->sz != sizeof(*ret) || opts->flags & ~(KVSHM_FILE_WRITE | both) || !opts->path ||
-	    (opts->flags & both) == both)
+	if (err < 0)
+		return err;
+	if (ret->flags & ~(KVSHM_FILE_WRITE | both) || !ret->path || (ret->flags & both) == both)
 		return -EINVAL;
-	*ret = *opts;
-	ret->nr_slots = opts->nr_slots ? opts->nr_slots : NR_SLOTS;
-	ret->timeout_ms = opts->timeout_ms ? opts->timeout_ms : TIMEOUT_MS;
+	ret->nr_slots = ret->nr_slots ? ret->nr_slots : NR_SLOTS;
+	ret->timeout_ms = ret->timeout_ms ? ret->timeout_ms : TIMEOUT_MS;
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 
 #include "gpu/cuda_fake.h"
 #include "kvshm/base/clock.h"
+#include "kvshm/base/sized.h"
 #include "kvshm/client/gpu.h"
 
 #define TIMEOUT_MS 5000u
@@ -17,10 +18,10 @@
 
 static int options_take(const struct kvshm_gpu_options *opts, struct kvshm_gpu_options *ret)
 {
-	if (!opts || opts->sz < offsetof(struct kvshm_gpu_options, max_jobs) || opts->sz > sizeof(*ret))
-		return -EINVAL;
-	memset(ret, 0, sizeof(*ret));
-	memcpy(ret, opts, opts->sz);
+	int err = sized_take(opts, offsetof(struct kvshm_gpu_options, max_jobs), ret, sizeof(*ret));
+
+	if (err < 0)
+		return err;
 	if (ret->flags & ~KVSHM_GPU_CURRENT || !ret->groups || !ret->layers || !ret->nr_groups ||
 	    ret->nr_groups > KVSHM_GPU_GROUPS_MAX || !ret->nr_layers || ret->nr_layers > KVSHM_GPU_LAYERS_MAX)
 		return -EINVAL;

@@ -6,11 +6,11 @@
  * path of an error, a cancel or an end of the caller's interest touches them.
  */
 #include <errno.h>
-#include <string.h>
 
 #include "gpu/poll.h"
 #include "gpu/stage_word.h"
 #include "kvshm/base/clock.h"
+#include "kvshm/base/sized.h"
 #include "kvshm/client/gpu.h"
 
 /* ---- ends ---------------------------------------------------------------------------------------------------- */
@@ -116,12 +116,11 @@ void gpu_leave_behind(struct kvshm_gpu *g)
 
 static int desc_take(const struct kvshm_stage_desc *desc, struct kvshm_stage_desc *ret)
 {
-	memset(ret, 0, sizeof(*ret));
-	if (desc) {
-		if (desc->sz < offsetof(struct kvshm_stage_desc, engine_stream) || desc->sz > sizeof(*ret))
-			return -EINVAL;
-		memcpy(ret, desc, desc->sz);
-	}
+	static const struct kvshm_stage_desc none = { .sz = sizeof(none) };
+	int err = sized_take(desc ? desc : &none, offsetof(struct kvshm_stage_desc, engine_stream), ret, sizeof(*ret));
+
+	if (err < 0)
+		return err;
 	return ret->flags & ~(KVSHM_STAGE_AFTER | KVSHM_STAGE_KEEP) || ret->ticket & STAGE_WORD_FAILED ? -EINVAL : 0;
 }
 

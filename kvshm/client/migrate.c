@@ -2,12 +2,12 @@
 /* migrate.c - running requests from one GPU side to another */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <kvshm/migrate.h>
 
 #include "gpu/migrate_run.h"
 #include "kvshm/base/clock.h"
+#include "kvshm/base/sized.h"
 #include "kvshm/client/gpu.h"
 
 #define MAX_REQUESTS 64u
@@ -39,13 +39,15 @@ static bool is_forked(const struct kvshm_migrate *m)
 
 static int options_take(const struct kvshm_migrate_options *opts, struct kvshm_migrate_options *ret)
 {
-	if (!opts || opts->sz != sizeof(*ret) || opts->flags || !opts->pause || !opts->resume || !opts->move ||
-	    opts->max_requests > MIGRATE_REQUESTS_MAX)
+	int err = sized_take(opts, sizeof(*ret), ret, sizeof(*ret));
+
+	if (err < 0)
+		return err;
+	if (ret->flags || !ret->pause || !ret->resume || !ret->move || ret->max_requests > MIGRATE_REQUESTS_MAX)
 		return -EINVAL;
-	*ret = *opts;
-	ret->max_requests = opts->max_requests ? opts->max_requests : MAX_REQUESTS;
-	ret->max_pauses = opts->max_pauses ? opts->max_pauses : MAX_PAUSES;
-	ret->hop_len = opts->hop_len ? opts->hop_len : HOP_LEN;
+	ret->max_requests = ret->max_requests ? ret->max_requests : MAX_REQUESTS;
+	ret->max_pauses = ret->max_pauses ? ret->max_pauses : MAX_PAUSES;
+	ret->hop_len = ret->hop_len ? ret->hop_len : HOP_LEN;
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "ipc/instance.h"
 #include "ipc/sock.h"
 #include "kvshm/base/clock.h"
+#include "kvshm/base/sized.h"
 #include "kvshm/client/gpu.h"
 
 #define GOODBYE_NS 100000000ull		/* bound of a close with nothing to lose */
@@ -39,12 +40,10 @@ static void alive_unmap(const uint32_t *alive)
 static int options_take(struct kvshm *k, const struct kvshm_options *opts)
 {
 	struct kvshm_options o = { 0 };
+	int ret = opts ? sized_take(opts, offsetof(struct kvshm_options, socket), &o, sizeof(o)) : 0;
 
-	if (opts) {
-		if (opts->sz < offsetof(struct kvshm_options, socket) || opts->sz > sizeof(o))
-			return -EINVAL;
-		memcpy(&o, opts, opts->sz);
-	}
+	if (ret < 0)
+		return ret;
 	if (o.flags & ~KVSHM_OPEN_UNTRUSTED)
 		return -EINVAL;
 	k->hello_flags = o.flags & KVSHM_OPEN_UNTRUSTED ? KVSHM_HELLO_F_UNTRUSTED : 0;

@@ -159,6 +159,12 @@ static void what_cannot_be_is_refused(void **state)
 	assert_int_equal(kvshm_file_open(x.x.g, &x.o, &x.f), -EINVAL);
 	x.o.nr_slots = 1;
 	x.o.flags = KVSHM_FILE_WRITE;
+	x.o.sz--;
+	assert_int_equal(kvshm_file_open(x.x.g, &x.o, &x.f), -EINVAL);
+	x.o.sz += 2;
+	assert_int_equal(kvshm_file_open(x.x.g, &x.o, &x.f), -EINVAL);
+	assert_int_equal(kvshm_file_open(x.x.g, NULL, &x.f), -EINVAL);
+	x.o.sz--;
 	assert_int_equal(kvshm_file_open(x.x.g, &x.o, &x.f), 0);
 	assert_int_equal(kvshm_file_load(x.f, places, &none, 1), -EINVAL);
 	assert_int_equal(kvshm_file_load(x.f, places, to, NR), 0);

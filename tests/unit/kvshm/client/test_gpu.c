@@ -319,6 +319,9 @@ static void what_is_no_gpu_side_is_refused(void **state)
 	o = x.o;
 	o.sz += 8;
 	assert_int_equal(kvshm_gpu_open(x.k, &o, &g), -EINVAL);
+	o.sz = offsetof(struct kvshm_gpu_options, max_jobs) - 1;
+	assert_int_equal(kvshm_gpu_open(x.k, &o, &g), -EINVAL);
+	assert_int_equal(kvshm_gpu_open(x.k, NULL, &g), -EINVAL);
 	o = x.o;
 	x.group[0].block_stride = 8;
 	assert_int_equal(kvshm_gpu_open(x.k, &o, &g), -EINVAL);

@@ -260,6 +260,12 @@ static void what_does_not_fit_is_refused(void **state)
 	o.flags = 1;
 	assert_int_equal(kvshm_migrate_open(x.a.g, x.b.g, &o, &x.m), -EINVAL);
 	o = options(&x);
+	o.sz--;
+	assert_int_equal(kvshm_migrate_open(x.a.g, x.b.g, &o, &x.m), -EINVAL);
+	o.sz += 2;
+	assert_int_equal(kvshm_migrate_open(x.a.g, x.b.g, &o, &x.m), -EINVAL);
+	assert_int_equal(kvshm_migrate_open(x.a.g, x.b.g, NULL, &x.m), -EINVAL);
+	o = options(&x);
 	o.move = NULL;
 	assert_int_equal(kvshm_migrate_open(x.a.g, x.b.g, &o, &x.m), -EINVAL);
 	/* packed in another order */
