@@ -33,6 +33,14 @@ void job_begin(struct job *j)
 	j->gpu->jobs = j;
 }
 
+PyObject *job_result(struct job *j, const char *what, int ret)
+{
+	if (ret == 0)
+		return (PyObject *)j;
+	Py_DECREF(j);
+	return error_raise_device(what, ret);
+}
+
 /* With the client's lock. */
 static void job_forget(struct job *j)
 {

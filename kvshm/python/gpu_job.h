@@ -17,6 +17,8 @@ struct job {
 struct job *job_create(struct gpu *g);
 /* It has a .stage now.  With the client's lock. */
 void job_begin(struct job *j);
+/* What a method that begins it returns: the job, or NULL with an exception for @ret < 0 and the job let go. */
+PyObject *job_result(struct job *j, const char *what, int ret);
 
 struct how {				/* keywords of both directions */
 	struct kvshm_stage_desc desc;

@@ -91,19 +91,11 @@ static int load_begin(struct job *j, struct load *l, const struct how *how)
 static PyObject *load_parsed(struct gpu *g, struct load *l, const struct how *how)
 {
 	struct job *j = job_create(g);
-	int ret;
 
-	if (!j)
-		return NULL;
-	if (load_take_pins(l) < 0) {
-		Py_DECREF(j);
-		return NULL;
-	}
-	ret = load_begin(j, l, how);
-	if (ret == 0)
-		return (PyObject *)j;
-	Py_DECREF(j);
-	return error_raise_device("load", ret);
+	if (j && load_take_pins(l) == 0)
+		return job_result(j, "load", load_begin(j, l, how));
+	Py_XDECREF(j);
+	return NULL;
 }
 
 PyObject *gpu_load(PyObject *self, PyObject *args, PyObject *kw)

@@ -144,19 +144,11 @@ static int save_begin(struct job *j, struct save *s, const struct how *how)
 static PyObject *save_parsed(struct gpu *g, struct save *s, const struct how *how)
 {
 	struct job *j = job_create(g);
-	int ret;
 
-	if (!j)
-		return NULL;
-	if (save_take_grants(s) < 0) {
-		Py_DECREF(j);
-		return NULL;
-	}
-	ret = save_begin(j, s, how);
-	if (ret == 0)
-		return (PyObject *)j;
-	Py_DECREF(j);
-	return error_raise_device("save", ret);
+	if (j && save_take_grants(s) == 0)
+		return job_result(j, "save", save_begin(j, s, how));
+	Py_XDECREF(j);
+	return NULL;
 }
 
 static void save_close(struct save *s)
