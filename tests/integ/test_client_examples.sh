@@ -3,20 +3,10 @@
 # The programs of Documentation/examples/ do what they say, against a private daemon.
 set -u
 . tests/lib/daemon.sh
+. tests/lib/say.sh
 bin=$KVSHM_BUILD/examples
 dir=$TMPDIR/examples
-status=0
-
-say()
-{
-	if [ "$1" = 0 ]; then
-		echo "ok - $2"
-	else
-		echo "not ok - $2"
-		sed 's/^/# /' "$dir/log"
-		status=1
-	fi
-}
+say_logs=("$dir/log")
 
 for p in first put match get watch stage pool; do
 	[ -x "$bin/$p" ] || { echo "no $bin/$p"; exit 77; }

@@ -2,19 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # libkvshm.so needs libc and nothing else, and exports its public functions and nothing else.
 set -u
+. tests/lib/say.sh
 : "${KVSHM_BUILD:=$PWD/build}"
 lib=$KVSHM_BUILD/libkvshm.so
-status=0
-
-say()
-{
-	if [ "$1" = 0 ]; then
-		echo "ok - $2"
-	else
-		echo "not ok - $2"
-		status=1
-	fi
-}
 
 command -v readelf > /dev/null || { echo "no readelf"; exit 77; }
 [ -f "$lib" ] || { echo "no $lib"; exit 77; }

@@ -4,8 +4,9 @@
 # toolkit is installed, and run over the fake driver with a runtime that the tests have.
 set -u
 . tests/lib/daemon.sh
+. tests/lib/say.sh
 dir=$TMPDIR/runtime
-status=0
+say_logs=("$dir/log")
 
 # compile OUTPUT LIBRARY...
 compile()
@@ -14,17 +15,6 @@ compile()
 	shift
 	${CC:-cc} -std=gnu11 -O1 -g -Wall -Wextra -Werror -Wno-unused-parameter -DENGINE_RUNTIME -Ikvshm/include -isystem "$include" \
 		-o "$out" Documentation/examples/stage.c -L"$KVSHM_BUILD" -lkvshm -Wl,-rpath,"$(realpath "$KVSHM_BUILD")" "$@"
-}
-
-say()
-{
-	if [ "$1" = 0 ]; then
-		echo "ok - $2"
-	else
-		echo "not ok - $2"
-		sed 's/^/# /' "$dir/log"
-		status=1
-	fi
 }
 
 include=

@@ -2,21 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # kvshm replay, trace and mrc on generated traces: results, bad input, exit statuses.
 set -u
+. tests/lib/say.sh
 kvshm=$KVSHM_BUILD/kvshm
 dir=$TMPDIR/replay
-status=0
+say_logs=("$dir/out" "$dir/err")
 tool_path=$PATH
-
-say()
-{
-	if [ "$1" = 0 ]; then
-		echo "ok - $2"
-	else
-		echo "not ok - $2"
-		sed 's/^/# /' "$dir/out" "$dir/err" | head -n 20
-		status=1
-	fi
-}
 
 # Exit status $1, a word $2 on stderr, nothing on stdout: no partial output is taken for a result.
 refused()
