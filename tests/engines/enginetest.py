@@ -74,3 +74,20 @@ class EngineTest(unittest.TestCase):
             return nr
 
         return mock.patch.object(worker, "copy_in", fail)
+
+    def spoiling(self, group, at=20000, nr=4096):
+        """What is loaded for @group of the worker has @nr bytes of another from byte @at of each block."""
+        load = group.pages.load
+
+        def spoiled(pages, blocks):
+            load(pages, [bytes(b)[:at] + b"A" * nr + bytes(b)[at + nr:] for b in blocks])
+
+        return mock.patch.object(group, "pages", mock.MagicMock(load=spoiled))
+
+    def bytes_are_used(self, groups, cached):
+        """The comparison of all other tests can fail, in each of @groups, which are by kind."""
+        for kind, group in groups.items():
+            with self.subTest(kind=kind), self.spoiling(group):
+                answer = self.engine.run(stage.ids)
+                self.assertEqual(answer.cached, cached)
+                self.assertNotEqual(answer.tokens, stage.plain.tokens)

@@ -54,18 +54,7 @@ class Hits(SizesTest):
             self.assertEqual(len(copy_in.call_args.args[0].pages[self.group(kind)[0]]), nr, kind)
 
     def test_each_groups_bytes_are_used(self):
-        for kind in BLOCKS:
-            _, group, _ = self.group(kind)
-            load = group.pages.load
-
-            def spoiled(pages, blocks, load=load):
-                load(pages, [bytes(b)[:20000] + b"A" * 4096 + bytes(b)[24096:] for b in blocks])
-
-            with self.subTest(kind=kind), mock.patch.object(group, "pages") as pages:
-                pages.load = spoiled
-                answer = self.engine.run(ids)
-                self.assertEqual(answer.cached, CACHED)
-                self.assertNotEqual(answer.tokens, plain.tokens)
+        self.bytes_are_used({kind: self.group(kind)[1] for kind in BLOCKS}, CACHED)
 
     def test_a_hit_is_a_multiple_that_all_groups_have(self):
         other = document(PROMPT, skip=5000)

@@ -76,14 +76,7 @@ class Hits(StateTest):
         prompt = ids[:CACHED] + [9]         # the state is of the two tokens before: the next one shows it
         want = self.run_fresh(prompt)
         for kind in "MambaSpec", "FullAttentionSpec":
-            _, group, _ = self.group(kind)
-            load = group.pages.load
-
-            def spoiled(pages, blocks, load=load):
-                load(pages, [b"A" * 1024 + bytes(b)[1024:] for b in blocks])
-
-            with self.subTest(kind=kind), mock.patch.object(group, "pages") as pages:
-                pages.load = spoiled
+            with self.subTest(kind=kind), self.spoiling(self.group(kind)[1], at=0, nr=1024):
                 answer = self.run_fresh(prompt)
                 self.assertEqual(answer.cached, CACHED)
                 self.assertNotEqual(answer.tokens, want.tokens)
