@@ -16,7 +16,7 @@
 #include <sys/mman.h>
 
 #include "gpu/geometry.h"
-#include "gpu/stage.h"
+#include "gpu/stage_priv.h"
 #include "gpu/stream.h"
 #include "kvshm/base/clock.h"
 #include "kvshm/base/compiler.h"
@@ -24,6 +24,9 @@
 
 #define FX_BLOCKS 16u			/* of arena and pool each */
 #define FX_TOKENS 16u
+
+/* 16 KiB at 1 MB/s: a step takes 8 ms, so that a test has time to look. */
+#define FX_SLOW "h2d=1e6;d2h=1e6"
 
 /* 4 layers of 2 heads, 64 bytes: a block of 16 KiB; and the same as a latent. */
 static const struct gpu_model fx_model = { "small", 4, 2, 64, 0 }, fx_latent = { "small latent", 4, 1, 64, 1 };
@@ -160,6 +163,25 @@ static inline struct stage_job *fx_submit(struct fx *x, enum stage_dir dir, uint
 
 	assert_int_equal(stage_submit(x->s, &w, &j), 0);
 	return j;
+}
+
+static inline void fx_there_and_back(struct fx *x, uint32_t per_step)
+{
+	struct stage_job *j = fx_submit(x, STAGE_H2D, per_step);
+	struct stage_job_info info;
+
+	assert_int_equal(stage_job_wait(j, UINT32_MAX, fx_soon()), 1);
+	assert_true(stage_job_is_over(j));
+	assert_int_equal(fx_differ_all(x), 0);
+	stage_job_info(j, &info);
+	if (x->s->lim.ways != STAGE_MAY_ALL)
+		assert_true(x->s->lim.ways & STAGE_MAY(info.way));
+	stage_job_put(j);
+	fx_fill(fx_at(x->pool), x->pool_len, 3);
+	j = fx_submit(x, STAGE_D2H, per_step);
+	assert_int_equal(stage_job_wait(j, UINT32_MAX, fx_soon()), 1);
+	assert_int_equal(fx_differ_all(x), 0);
+	stage_job_put(j);
 }
 
 #endif
