@@ -15,7 +15,7 @@
 ## stress    the thread tests under TSan, and the mutants that they must find
 ## soak      the long forms of crash and fuzz tests: hours
 ## reliability-report  what crash, hostile, fuzz and model tests reach, against their bars
-## format    run clang-format over all C files
+## format    run clang-format over staged lines; BASE=main: and over those that a branch has changed
 ## wheel     the Python package as a wheel, in build/wheel
 ## htmldocs  the documentation as a site, in build/htmldocs
 ## install   into PREFIX (/usr/local), below DESTDIR if set
@@ -86,7 +86,7 @@ help:
 	@sed -n 's/^## \{0,1\}//p' $(MAKEFILE_LIST)
 
 format:
-	$(Q)git ls-files '*.c' '*.h' | xargs clang-format-14 -i
+	$(Q)utils/dist/format.sh $(BASE)
 
 clean:
 	$(Q)if [ -d $(O)/obj ]; then find $(O) -mindepth 1 -maxdepth 1 ! -name engines ! -name deps -exec rm -rf {} +; fi
