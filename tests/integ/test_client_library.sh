@@ -24,7 +24,7 @@ say $? "the library has a versioned name"
 
 # Every function of the headers, each with the version node; and no other.
 declared=$(sed -n 's/^\(int\|void\|uint32_t\|struct kvshm \*\) \{0,1\}\(kvshm_[a-z_]*\)(.*/\2/p' \
-	kvshm/include/kvshm/{kvshm,gpu,migrate,direct,service}.h | sort)
+	kvshm/include/kvshm/{kvshm,gather,hint,gpu,migrate,direct,service}.h | sort)
 exported=$(nm -D --defined-only --with-symbol-versions "$lib" | sed -n 's/.* T \(.*\)@@KVSHM_0$/\1/p' | sort)
 [ -n "$declared" ] && [ "$declared" = "$exported" ]
 say $? "the library exports what the headers declare"

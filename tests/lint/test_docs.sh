@@ -106,10 +106,10 @@ sed -nE 's/^\.It Sy (kvshm_[a-z0-9_]+) Pq (.*)/\1 \2/p' "$man/kvshm-metrics.5" >
 differ kvshm-metrics.5 "$work/page" "$work/help" > "$work/differs"
 report 'each metric is in kvshm-metrics(5) with its type and unit, and no other' "$work/differs"
 
-sed -nE 's/^[^ \t*].*[ *](kvshm_[a-z_]+)\(.*/\1/p' kvshm/include/kvshm/{kvshm,gpu,migrate,direct}.h > "$work/help"
+sed -nE 's/^[^ \t*].*[ *](kvshm_[a-z_]+)\(.*/\1/p' kvshm/include/kvshm/{kvshm,gather,hint,gpu,migrate,direct}.h > "$work/help"
 awk '/^\.Sh / { on = $2 == "SYNOPSIS" } on && /^\.Fn / { print $2 }' "$man/libkvshm.3" > "$work/page"
 { [ -s "$work/help" ] || echo 'no calls in kvshm.h'; differ libkvshm.3 "$work/page" "$work/help"; } > "$work/differs"
-report 'each call of kvshm.h, gpu.h, migrate.h and direct.h is in libkvshm(3), and no other' "$work/differs"
+report 'each call of kvshm.h and its parts, gpu.h, migrate.h and direct.h is in libkvshm(3), and no other' "$work/differs"
 
 grep -rhoE 'getenv\("[A-Z_]+"\)|env_number\("[A-Z_]+"\)' --include='*.c' kvshm ipc gpu utils | sed -E 's/.*"(.*)".*/\1/' | sort -u |
 	while read -r name; do

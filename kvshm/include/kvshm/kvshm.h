@@ -9,6 +9,8 @@
  * Reading sends no message and enters no kernel, also while the daemon hangs, restarts or is dead.
  * A put never waits for the daemon to accept it: what cannot be put is dropped and counted.
  *
+ * <kvshm/gather.h> and <kvshm/hint.h> come with it: scattered pieces of blocks, and what is known of requests.
+ *
  * Errors are negative errno.  Outputs are left alone on failure.  One thread at a time per handle,
  * unless a function says otherwise; several handles in one process are independent.  A handle does
  * not survive fork(): in the child every call is -EOWNERDEAD.
@@ -19,6 +21,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <kvshm/gather.h>
+#include <kvshm/hint.h>
 #include <kvshm/key.h>
 #include <kvshm/version.h>
 
@@ -280,81 +284,6 @@ int kvshm_get(struct kvshm *k, const struct kvshm_block *blocks, unsigned nr, vo
 	      unsigned flags);
 
 /**
- * struct kvshm_rows - how the blocks of a namespace hold KV: runs of bytes, one for each token of a head
- * @nr_tokens: of a full block, at most 65,535
- * @nr_heads: KV heads of this rank; 1 for a latent
- * @nr_layers: at most 256
- * @nr_parts: 2: K and V apart; 1: a latent, or K and V side by side in a run
- * @run_len: bytes of one token of one head
- * @layer_stride: bytes from a layer to the next
- * @part_stride: bytes from K to V
- * @head_stride: bytes from a head to the next
- * @token_stride: bytes from a token to the next; where it is @run_len, tokens are copied together
- */
-struct kvshm_rows {
-	uint32_t nr_tokens, nr_heads, nr_layers, nr_parts;
-	uint64_t run_len;
-	uint64_t layer_stride, part_stride, head_stride, token_stride;
-};
-
-/**
- * struct kvshm_piece - some tokens of one head of one layer
- * @id: the caller's own name of it, for @held of struct kvshm_gather_request
- * @token: of the chain, may be in any block
- * @nr_tokens: may go on into following blocks
- * @layer: its number
- * @head: its number
- * @part: 0 K or latent, 1 V
- * @resv: 0
- */
-struct kvshm_piece {
-	uint32_t id;
-	uint32_t token, nr_tokens;
-	uint16_t layer, head, part;
-	uint16_t resv;
-};
-
-/**
- * struct kvshm_gather_request - which pieces, out of what, to where
- * @sz: sizeof(struct kvshm_gather_request)
- * @rows: how the blocks hold them
- * @blocks: from kvshm_resolve(), still pinned; all but the last are full
- * @pieces: in the order in which they are packed
- * @held: bit @id set: the caller has that piece already, it is left out; may be NULL
- * @dst: where to pack
- * @dst_len: bytes of it
- * @at: where each piece begins in @dst, UINT64_MAX where it was left out; may be NULL
- * @nr_blocks: number of @blocks
- * @nr_pieces: number of @pieces
- * @nr_held: bits of @held; ids beyond are not held
- * @resv: 0
- */
-struct kvshm_gather_request {
-	size_t sz;
-	const struct kvshm_rows *rows;
-	const struct kvshm_block *blocks;
-	const struct kvshm_piece *pieces;
-	const uint64_t *held;
-	void *dst;
-	uint64_t dst_len;
-	uint64_t *at;
-	uint32_t nr_blocks, nr_pieces, nr_held, resv;
-};
-
-/**
- * kvshm_gather() - copy scattered pieces of pinned blocks into one packed buffer
- * @k: the handle
- * @g: what, out of what, to where; on failure @dst and @at are of no meaning
- * @ret_len: bytes packed, without gaps
- *
- * For sparse attention, which wants some tokens of some heads.  No allocation, no system call.
- *
- * Return: number of pieces copied; -EINVAL a piece out of range, rows that a block has no room for, blocks that are
- * not full; -ENOSPC @dst is too small; -EOWNERDEAD.
- */
-int kvshm_gather(struct kvshm *k, const struct kvshm_gather_request *g, uint64_t *ret_len);
-
-/**
  * kvshm_grant() - take empty blocks out of the session's credit, to be filled in place
  * @k: the handle
  * @ns: number of the namespace, from kvshm_attach_ns()
@@ -435,90 +364,6 @@ int kvshm_put(struct kvshm *k, uint32_t ns, const struct kvshm_key *parent,
  * namespace).
  */
 int kvshm_drop(struct kvshm *k, uint32_t ns, const struct kvshm_key *key);
-
-/**
- * kvshm_set_hint() - what is known of the request that the calls from now on belong to
- * @k: the handle
- * @hint: one word, 0: nothing is known.  Bits 0-7 type of the request and 8-11 why its output ended, both
- *	in the caller's numbering from 1; 12-15 turn of its session (1: 1, 2: 2, 3: 3-4, 4: 5-9, 5: 10 and
- *	more); 16-20 time since the session's request before (1: there was none, else 2 + floor(log2(quarter
- *	seconds)), at least 2); 21-25 tokens of the output (1: none, else 2 + floor(log2(tokens)));
- *	bit 26 the session is over, 27 it waits for a tool.  0 in a field: not known.
- *
- * Goes with every acquire and put until it is changed.  The policy may use it; a lost one costs nothing.
- */
-void kvshm_set_hint(struct kvshm *k, uint32_t hint);
-
-/* ---- what is known of the time to come: wishes, which cost nothing when they are lost or refused -------- */
-
-/**
- * enum kvshm_hold_why - the reason of a hold
- * @KVSHM_HOLD_QUEUED: a request that waits or runs will use it; ends by the first use
- * @KVSHM_HOLD_TOOL: a tool was called, the session goes on when it answers; ends by the first use
- * @KVSHM_HOLD_RETAIN: it is worth keeping, by priority
- */
-enum kvshm_hold_why {
-	KVSHM_HOLD_QUEUED = 1,
-	KVSHM_HOLD_TOOL = 2,
-	KVSHM_HOLD_RETAIN = 3,
-};
-
-/**
- * struct kvshm_hold_desc - what to keep, and how long
- * @sz: sizeof(struct kvshm_hold_desc)
- * @why: enum kvshm_hold_why
- * @priority: RETAIN: 0..7, higher ones are given up later; else 0
- * @ticket: the caller's name for it, for kvshm_hold_end(); need not be unique
- * @ttl_ns: it ends by itself after that; 0: a minute; a day at most
- */
-struct kvshm_hold_desc {
-	size_t sz;
-	uint32_t why;
-	uint32_t priority;
-	uint64_t ticket;
-	uint64_t ttl_ns;
-};
-
-/**
- * kvshm_hold() - keep what is cached of a prompt from being evicted, without pinning it
- * @k: the handle
- * @ns: number of the namespace, from kvshm_attach_ns()
- * @keys: the chain, root first; what of it is cached now is meant
- * @nr_keys: number of @keys, at most 65,536
- * @desc: copied
- *
- * For a scheduler: tell each request when it is queued.  Holds are bounded, by the pin quota for one session and
- * half of the cache for all, and give way where all else is in use; unlike a pin, a hold promises nothing.
- *
- * Return: 1 sent; 0 nothing of it is cached; -EINVAL; -E2BIG; -ENOBUFS the queue is full, -ECONNRESET no daemon,
- * -EOWNERDEAD.
- */
-int kvshm_hold(struct kvshm *k, uint32_t ns, const struct kvshm_key *keys, unsigned nr_keys,
-	       const struct kvshm_hold_desc *desc);
-
-/**
- * kvshm_hold_end() - all holds of this session with that ticket end
- * @k: the handle
- * @ticket: as given in struct kvshm_hold_desc
- *
- * Return: as kvshm_hold().
- */
-int kvshm_hold_end(struct kvshm *k, uint64_t ticket);
-
-/**
- * kvshm_session_closed() - nobody comes back for the end of this prompt: evict it first
- * @k: the handle
- * @ns: number of the namespace, from kvshm_attach_ns()
- * @keys: the chain, root first
- * @nr_keys: number of @keys, at most 65,536
- * @nr_own: so many of the last keys are the session's own; what others share must not be among them
- *
- * Blocks that are used again, or that others have gone on from, are not meant any more.
- *
- * Return: as kvshm_hold().
- */
-int kvshm_session_closed(struct kvshm *k, uint32_t ns, const struct kvshm_key *keys, unsigned nr_keys,
-			 unsigned nr_own);
 
 /**
  * kvshm_set_clock() - stamp uses and puts with the time of a trace
