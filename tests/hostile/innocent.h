@@ -43,20 +43,32 @@ static void bytes_of(char *dst, uint64_t chain, uint32_t i)
 		w[n] = rand_mix(chain * 64 + i) + n;
 }
 
+/* What, with the error behind it. */
+static const char *failed(const char *what, int error)
+{
+	static char text[128];
+
+	snprintf(text, sizeof(text), "%s: %d, %s", what, error, error < 0 ? strerror(-error) : "no error");
+	return text;
+}
+
 static const char *put_chain(struct innocent *in, uint64_t chain)
 {
 	struct kvshm_completion done;
 	struct kvshm_key key, parent;
 	const void *src = in->buf;
+	int ret;
 
 	for (uint32_t i = 0; i < CHAIN; i++) {
 		parent = key;
 		key_of(&key, chain, i);
 		bytes_of(in->buf, chain, i);
-		if (kvshm_put(in->k, in->ns, i ? &parent : NULL, &key, &src, NULL, 1, 0, i, 2000000) < 0)
-			return "a put is refused";
-		if (kvshm_poll(in->k, &done, 1, 2000000) != 1)
-			return "a put is not completed";
+		ret = kvshm_put(in->k, in->ns, i ? &parent : NULL, &key, &src, NULL, 1, 0, i, 2000000);
+		if (ret < 0)
+			return failed("a put is refused", ret);
+		ret = kvshm_poll(in->k, &done, 1, 2000000);
+		if (ret != 1)
+			return failed("a put is not completed", ret);
 		if (done.res != 1)
 			return put_dropped;
 	}
