@@ -13,12 +13,18 @@
  *                                                      old place: it waits in quarantine
  *
  * The block's id, generation, state and index slot do not change, so no reader can miss it.
+ *
+ * Each move needs an id for the record of the old place, until a scan lets it go.  Where blocks are small, nearly
+ * all ids are taken while bytes are free: then blocks move in portions, each with a scan of its own.
  */
 #include <string.h>
 
 #include "kvshm/arena/backing.h"
+#include "kvshm/base/compiler.h"
 #include "kvshm/base/testpoint.h"
 #include "kvshm/cache/cache_priv.h"
+
+#define PORTION_MIN 32u			/* moves that are worth a scan: with fewer ids, some must be evicted first */
 
 struct window {
 	uint64_t offset, len;
@@ -101,21 +107,35 @@ static bool move_one(struct cache *c, struct window *w, blk_id_t id)
 	return true;
 }
 
+/* As many of c->move[@first..@nr) as find a place and an id.  Return: how many. */
+static unsigned move_portion(struct cache *c, struct window *w, unsigned first, unsigned nr)
+{
+	unsigned i = first;
+
+	while (i < nr && move_one(c, w, c->move[i]))
+		i++;
+	if (i > first) {
+		cache_scan(c);
+		cache_sweep(c);
+	}
+	return i - first;
+}
+
 unsigned relocate_for(struct cache *c, uint32_t length)
 {
+	unsigned i, nr, done, moved = 0;
 	struct window w = { 0 };
-	unsigned i, nr, moved = 0;
 
 	if (slab_nodes_victim(&c->slabs, c->node, slab_class(length), &w.offset, &w.len) == 0)
 		return 0;
 	nr = collect(c, &w);
-	while (moved < nr && move_one(c, &w, c->move[moved]))
-		moved++;
+	if (c->ids.nr_free < min_of(nr, PORTION_MIN))
+		return 0;
+	do {
+		done = move_portion(c, &w, moved, nr);
+		moved += done;
+	} while (done && moved < nr);
 	for (i = 0; i < w.nr_held; i++)
 		slab_nodes_put(&c->slabs, c->held[i], c->held_length[i]);
-	if (moved) {
-		cache_scan(c);
-		cache_sweep(c);
-	}
 	return moved;
 }

@@ -63,6 +63,81 @@ static void room_for_another_class_costs_no_block(void **state)
 	assert_true(fix_count(&f).relocations >= SPARSE);
 }
 
+/* ---- few ids ------------------------------------------------------------------------------------ */
+
+enum { TINY_UNITS = 4, TINY_SLOTS = 512, TINY_STRIDE = 2, PAIR_UNITS = 4 };
+enum { TINY_LEFT = TINY_UNITS * TINY_SLOTS / TINY_STRIDE };
+
+/*
+ * Half of the 4 KiB blocks of some units; all other units are granted in 8 KiB blocks, so that @nr_ids ids
+ * are left, but no unit.
+ */
+static uint16_t open_with_ids(unsigned nr_ids)
+{
+	const unsigned nr_tiny = TINY_UNITS * TINY_SLOTS;
+	uint16_t tiny, pair;
+	uint32_t i;
+
+	fix_open(&f, nr_tiny, TINY_UNITS + PAIR_UNITS, NULL);
+	tiny = fix_ns(&f, 1, 4096);
+	pair = fix_ns(&f, 2, 8192);
+	big = fix_ns(&f, 3, 2u << 20);
+	for (i = 0; i < nr_tiny; i++)
+		assert_int_equal(fix_chain(&f, tiny, i, 0, 1), 1);
+	for (i = 0; i < nr_tiny; i++) {
+		const struct kvshm_key key = fix_key(i, 0);
+
+		if (i % TINY_STRIDE)
+			assert_int_equal(cache_drop(f.c, tiny, &key), 1);
+	}
+	for (i = TINY_LEFT + nr_ids; i < nr_tiny; i++)
+		assert_int_not_equal(fix_grant(&f, FIX_OWNER, pair), 0);
+	assert_int_equal(fix_count(&f).largest_free_bytes, 0);
+	assert_int_equal(fix_count(&f).evictions, 0);
+	return tiny;
+}
+
+static unsigned nr_tiny_with_their_bytes(uint16_t tiny)
+{
+	unsigned n = 0;
+	blk_id_t id;
+
+	for (uint32_t i = 0; i < TINY_UNITS * TINY_SLOTS; i++) {
+		id = fix_find(&f, tiny, i, 0);
+		if (!id)
+			continue;
+		n++;
+		assert_int_equal(fix_bytes(&f, id)[0], (char)(i * 31));
+	}
+	return n;
+}
+
+/* More blocks to move than there are ids for their old places. */
+static void blocks_move_in_portions(void **state)
+{
+	uint16_t tiny = open_with_ids(40);
+
+	assert_int_not_equal(fix_grant(&f, FIX_OWNER, big), 0);
+	assert_int_equal(fix_count(&f).relocations, TINY_SLOTS / TINY_STRIDE);
+	assert_int_equal(fix_count(&f).evictions, 0);
+	assert_int_equal(fix_count(&f).quarantined, 0);
+	assert_int_equal(nr_tiny_with_their_bytes(tiny), TINY_LEFT);
+}
+
+/* One id in hand would let them move one by one, a scan each, and a put would be dropped before the last. */
+static void without_ids_some_are_evicted_and_the_others_move(void **state)
+{
+	uint16_t tiny = open_with_ids(2);
+	uint64_t scans = fix_count(&f).scans;
+
+	assert_int_not_equal(fix_grant(&f, FIX_OWNER, big), 0);
+	assert_int_equal(fix_count(&f).dropped_full, 0);
+	assert_in_range(fix_count(&f).evictions, 1, TINY_LEFT / 2);
+	assert_true(fix_count(&f).relocations > 0);
+	assert_in_range(fix_count(&f).scans - scans, 1, 16);
+	assert_int_equal(nr_tiny_with_their_bytes(tiny), TINY_LEFT - fix_count(&f).evictions);
+}
+
 static void a_moved_block_keeps_its_life(void **state)
 {
 	struct kvshm_block_ref before[UNITS * SLOTS];
@@ -159,6 +234,8 @@ int main(void)
 		T(relocation_keeps_pinned_bytes),
 		T(old_places_outlive_a_restart),
 		T(a_grant_in_the_slab_keeps_it_where_it_is),
+		cmocka_unit_test_teardown(blocks_move_in_portions, teardown),
+		cmocka_unit_test_teardown(without_ids_some_are_evicted_and_the_others_move, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
