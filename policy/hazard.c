@@ -1,36 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hazard.c - counts of what came back at which age, and the Gittins index
- *
- * With p[b] the probability of an event in bin b for who reaches it and w[b] the bin's width, holding a
- * block from bin b to the end of bin e costs the expected time E and brings the expected hits P:
- *
- *   P = sum of S[j] p[j]      E = sum of S[j] w[j] (1 - p[j]/2)      S[j] = product of (1 - p) from b to j
- *
- * The index of b is the largest P/E over e.  One pass from the oldest bin finds all of them: stretches
- * are kept on a stack, and a younger one takes in the next as long as that one's ratio is higher.
+ * hazard.c - counts of what came back at which age, and of who has not yet
  *
  * Who is still inside has only a time of entry.  Entries are counted in slots of a second; as they age,
  * eight slots a level, two slots of a level become one of the next, so any age is known to a quarter
  * and nothing is kept per entry.  The slot of an entry follows from its birth and slot_now alone, which is
  * how it is found again when it leaves.
- *
- * Sums of doubles are in one order, made of + - * / only, so they are the same on every machine.
  */
 #include "policy/hazard.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define FIRST 30u			/* units: half a second */
 #define FIRST_ODD 42u			/* x sqrt 2 */
 #define COARSE_OCTAVES 8u		/* of two bins; later ones have four, equally wide */
-#define COARSE_BINS (1 + 2 * COARSE_OCTAVES)
+#define COARSE_BINS HAZARD_COARSE_BINS
+_Static_assert(COARSE_BINS == 1 + 2 * COARSE_OCTAVES, "as said there");
 #define SLOT_SHIFT 6			/* units of a slot of level 0: a second */
-#define UNIT_WEIGHT 65536.0		/* one request */
-#define SHRINK 8.0			/* requests at the parent's hazard that a class starts with */
-#define SHRINK_MAX 25.0
-#define PRIOR 0.05			/* of half an octave: hazard falls as 1/age, which orders as LRU does */
 
 unsigned hazard_bin(uint32_t age)
 {
@@ -180,126 +166,4 @@ void hazard_advance(struct hazard *h, const struct class_tree *t, uint32_t now)
 				shift_level(h, t->nr, l, s >> l);
 	}
 	find_bins(h);
-}
-
-void hazard_alive_weights(const struct hazard *h, uint16_t node, int64_t sums[HAZARD_BINS])
-{
-	for (unsigned i = 0; i < HAZARD_SLOTS_ALL; i++)
-		if (h->bin_of_slot[i] < HAZARD_BINS)
-			sums[h->bin_of_slot[i]] += h->alive[i][node].weight;
-}
-
-/* ---- estimate -------------------------------------------------------------------------------------- */
-
-/* Whole numbers until the end, so exact in any order. */
-static void sum_own(struct hazard *h, uint32_t nr)
-{
-	uint32_t i;
-	unsigned s, b;
-
-	for (i = 0; i < nr; i++)
-		for (b = 0; b < HAZARD_BINS; b++)
-			h->sum[i][b].leave = (double)h->node[i].censored[b];
-	for (s = 0; s < HAZARD_SLOTS_ALL; s++)
-		for (i = 0; i < nr && h->bin_of_slot[s] < HAZARD_BINS; i++)
-			h->sum[i][h->bin_of_slot[s]].leave += (double)h->alive[s][i].weight;
-	for (i = 0; i < nr; i++)
-		for (b = 0; b < HAZARD_BINS; b++) {
-			h->sum[i][b].events = (double)h->node[i].events[b].weight / UNIT_WEIGHT;
-			h->sum[i][b].leave /= UNIT_WEIGHT;
-		}
-}
-
-static void add_to_parent(struct hazard *h, uint32_t i, uint16_t parent)
-{
-	unsigned b;
-
-	for (b = 0; b < HAZARD_BINS; b++) {
-		h->sum[parent][b].events += h->sum[i][b].events;
-		h->sum[parent][b].leave += h->sum[i][b].leave;
-	}
-}
-
-/*
- * Requests at the parent's hazard @up that a class starts with in bin @b.  Past the first two minutes uses are
- * rare, and one by chance would outweigh eight requests many times: there, as many as bring one use.
- */
-static double shrink_of(unsigned b, double up)
-{
-	const double one_use = 1 / up;
-
-	if (b < COARSE_BINS || one_use < SHRINK)
-		return SHRINK;
-	return one_use < SHRINK_MAX ? one_use : SHRINK_MAX;
-}
-
-static double prior_of(unsigned b)
-{
-	return b < COARSE_BINS ? PRIOR : PRIOR / 2;
-}
-
-static void probabilities(struct hazard *h, uint32_t i, const double *parent)
-{
-	double later = 0;		/* who lived past the bin */
-	unsigned b;
-
-	for (b = HAZARD_BINS; b-- > 0;) {
-		const double ev = h->sum[i][b].events, leave = h->sum[i][b].leave;
-		/* Late entries may seem to have come at a greater age than they live: not less than the events. */
-		const double all = later + ev + 0.5 * leave, risk = all > ev ? all : ev;
-		const double up = parent ? parent[b] : prior_of(b);
-		const double shrink = parent ? shrink_of(b, up) : SHRINK;
-
-		h->prob[i][b] = (ev + shrink * up) / (risk + shrink);
-		later += ev + leave;
-	}
-}
-
-static void index_of(struct hazard *h, uint32_t i)
-{
-	struct stretch {
-		double hits, time, live;
-	} st[HAZARD_BINS];
-	unsigned b, top = 0;
-
-	for (b = HAZARD_BINS; b-- > 0;) {
-		const double p = h->prob[i][b];
-		const double w = hazard_bin_low(b + 1) - hazard_bin_low(b);
-		struct stretch s = { .hits = p, .time = w * (1 - 0.5 * p), .live = 1 - p };
-
-		while (top && st[top - 1].hits * s.time > s.hits * st[top - 1].time) {
-			const struct stretch *n = &st[--top];
-
-			s.hits += s.live * n->hits;
-			s.time += s.live * n->time;
-			s.live *= n->live;
-		}
-		st[top++] = s;
-		h->index[i][b] = s.hits / s.time;
-	}
-}
-
-void hazard_adopt(struct hazard *h, const struct class_tree *t)
-{
-	for (; h->nr_known < t->nr; h->nr_known++) {
-		const uint16_t up = t->parent[h->nr_known];
-
-		memcpy(h->index[h->nr_known], h->index[up], sizeof(h->index[0]));
-		memcpy(h->prob[h->nr_known], h->prob[up], sizeof(h->prob[0]));
-	}
-}
-
-void hazard_estimate(struct hazard *h, const struct class_tree *t)
-{
-	uint32_t i;
-
-	hazard_settle(h);
-	sum_own(h, t->nr);
-	for (i = t->nr; i-- > 1;)
-		add_to_parent(h, i, t->parent[i]);
-	for (i = 0; i < t->nr; i++) {
-		probabilities(h, i, i ? h->prob[t->parent[i]] : NULL);
-		index_of(h, i);
-	}
-	h->nr_known = t->nr;
 }

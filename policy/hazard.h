@@ -15,6 +15,8 @@
 #include "policy/class.h"
 
 #define HAZARD_BINS 65u			/* of age: half octaves from half a second, quarters from two minutes, to six days */
+#define HAZARD_COARSE_BINS 17u		/* of them, up to two minutes */
+#define HAZARD_MEMORIES 4u
 #define HAZARD_LEVELS 18u
 #define HAZARD_SLOTS 8u			/* of a level */
 #define HAZARD_SLOTS_ALL (HAZARD_LEVELS * HAZARD_SLOTS)
@@ -43,7 +45,8 @@ struct hazard_count {
 };
 
 struct hazard_node {
-	struct hazard_count events[HAZARD_BINS];	/* blocks: since they were last asked for, shadow.h */
+	/* since the last estimate; events' blocks: since they were last asked for, shadow.h */
+	struct hazard_count events[HAZARD_BINS];
 	int64_t censored[HAZARD_BINS];	/* weights */
 };
 
@@ -56,6 +59,11 @@ struct hazard_note {
 	struct hazard_count *at, add;
 };
 
+/* Requests: those with an event in a bin, and those that could have had one. */
+struct hazard_sum {
+	double events, risk;
+};
+
 struct hazard {
 	uint32_t slot_now;		/* of level 0, as last advanced */
 	uint8_t bin_of_slot[HAZARD_SLOTS_ALL];	/* of the ages there; HAZARD_BINS: nobody can be there */
@@ -66,10 +74,18 @@ struct hazard {
 	struct hazard_node node[CLASS_MAX];
 	struct hazard_count alive[HAZARD_SLOTS_ALL][CLASS_MAX];	/* by time of entry, coarser with age: all enter one row */
 	double index[CLASS_MAX][HAZARD_BINS];	/* Gittins: expected hits per unit of time held */
-	double prob[CLASS_MAX][HAZARD_BINS];	/* of an event in the bin, having reached it */
-	struct hazard_sum {
-		double events, leave;
-	} sum[CLASS_MAX][HAZARD_BINS];	/* scratch: a node with all below it */
+	struct hazard_memory {
+		double score;		/* how well it foretold */
+		struct hazard_sum own[CLASS_MAX][HAZARD_BINS];	/* of a node without those below it */
+		double prob[CLASS_MAX][HAZARD_BINS];	/* of an event in the bin, having reached it */
+	} memory[HAZARD_MEMORIES];	/* the longest first */
+	uint32_t used;			/* of them */
+	double inside[CLASS_MAX][HAZARD_BINS];	/* at the last estimate: past the bin, and half of who is in it */
+	struct hazard_fresh {
+		struct hazard_sum now;
+		double inside;
+	} fresh[CLASS_MAX][HAZARD_BINS];	/* scratch: hazard_count() */
+	struct hazard_sum sum[CLASS_MAX][HAZARD_BINS];	/* scratch: a node with all below it */
 };
 
 void hazard_init(struct hazard *h);
@@ -115,12 +131,17 @@ static inline void hazard_event_at(struct hazard *h, const struct hazard_lot *lo
 void hazard_settle(struct hazard *h);
 void hazard_event(struct hazard *h, const struct hazard_lot *lot, uint32_t now);
 void hazard_censor(struct hazard *h, const struct hazard_lot *lot, uint32_t now);
-/* Add the weights of who is inside to @sums, by the bin of the age. */
-void hazard_alive_weights(const struct hazard *h, uint16_t node, int64_t sums[HAZARD_BINS]);
 /* Before anything enters or leaves at @now. */
 void hazard_advance(struct hazard *h, const struct class_tree *t, uint32_t now);
 /* Nodes that are new since the last estimate go by that of their parents. */
 void hazard_adopt(struct hazard *h, const struct class_tree *t);
+/* Every five seconds: what was counted fades by that. */
 void hazard_estimate(struct hazard *h, const struct class_tree *t);
+/* What came since the last estimate, of each node without those below it, to @h->fresh; nothing changes. */
+void hazard_count(struct hazard *h, const struct class_tree *t);
+static inline double hazard_prob(const struct hazard *h, uint32_t node, unsigned bin)
+{
+	return h->memory[h->used].prob[node][bin];
+}
 
 #endif

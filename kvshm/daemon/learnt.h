@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #define LEARNT_FILE "policy"
-#define LEARNT_MAX (4u << 20)		/* bytes of a copy, its header included */
+#define LEARNT_MAX (16u << 20)		/* bytes of a copy, its header included */
 
 struct learnt_id {			/* whose state it is; all of it must match */
 	const char *policy;

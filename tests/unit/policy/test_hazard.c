@@ -42,7 +42,7 @@ static void what_has_entered_is_counted_until_it_leaves(void **state)
 		{ .nr = 3, .weight = 7, .birth = 100 }, { .nr = 5, .weight = 2, .birth = 9000 },
 		{ .nr = 11, .weight = 1, .birth = 70000 },
 	};
-	int64_t weights[HAZARD_BINS] = { 0 }, blocks = 0, events = 0, used = 0;
+	int64_t weights = 0, blocks = 0, events = 0, used = 0;
 	unsigned i;
 
 	(void)state;
@@ -56,11 +56,12 @@ static void what_has_entered_is_counted_until_it_leaves(void **state)
 	}
 	hazard_advance(h, t, 1000000);
 	hazard_settle(h);
-	hazard_alive_weights(h, 0, weights);
-	for (i = 0; i < HAZARD_SLOTS_ALL; i++)
+	for (i = 0; i < HAZARD_SLOTS_ALL; i++) {
 		blocks += h->alive[i][0].blocks;
+		weights += h->alive[i][0].weight;
+	}
 	assert_int_equal(blocks, 19);
-	assert_int_equal(sum(weights), 42);
+	assert_int_equal(weights, 42);
 	hazard_event(h, &lots[0], 1000000);
 	hazard_censor(h, &lots[1], 1000000);
 	hazard_event(h, &lots[2], 1000000);
@@ -102,7 +103,7 @@ static void estimates_of_late_entries_are_probabilities(void **state)
 		hazard_enter_late(h, &late, now);
 		hazard_estimate(h, t);
 		for (b = 0; b < HAZARD_BINS; b++)
-			assert_true(h->prob[0][b] > 0 && h->prob[0][b] <= 1);
+			assert_true(hazard_prob(h, 0, b) > 0 && hazard_prob(h, 0, b) <= 1);
 	}
 	free(t);
 	free(h);
@@ -126,13 +127,90 @@ static void late_entries_tell_nothing_of_younger_ages(void **state)
 	hazard_enter(h, &early);
 	hazard_event(h, &early, 70010);
 	hazard_estimate(h, t);
-	before = h->prob[0][0];
+	before = hazard_prob(h, 0, 0);
 	hazard_enter_late(h, &late, 70010);
 	hazard_censor(h, &late, 90000);
 	hazard_estimate(h, t);
-	assert_true(h->prob[0][0] > before * 0.999 && h->prob[0][0] < before * 1.001);
+	assert_true(hazard_prob(h, 0, 0) > before * 0.999 && hazard_prob(h, 0, 0) < before * 1.001);
 	/* and of those that they did reach: nobody came back */
-	assert_true(h->prob[0][hazard_bin(80000)] < 0.01);
+	assert_true(hazard_prob(h, 0, hazard_bin(80000)) < 0.01);
+	free(t);
+	free(h);
+}
+
+enum { PERIOD = 300, ROUND = 4 * PERIOD };	/* five seconds, 20 */
+
+/* A hundred enter every 20 s; @back of them come back after ten. */
+static uint32_t live_through(struct hazard *h, struct class_tree *t, uint32_t now, unsigned rounds, unsigned back)
+{
+	for (uint32_t end = now + rounds * ROUND; now < end; now += ROUND) {
+		const struct hazard_lot all = { .nr = 100, .weight = 65535, .birth = now };
+		const struct hazard_lot some = { .nr = back, .weight = 65535, .birth = now };
+		const struct hazard_lot rest = { .nr = 100 - back, .weight = 65535, .birth = now };
+
+		hazard_advance(h, t, now);
+		hazard_enter(h, &all);
+		for (unsigned n = 1; n <= 4; n++) {
+			hazard_advance(h, t, now + n * PERIOD);
+			if (n == 2)
+				hazard_event(h, &some, now + n * PERIOD);
+			if (n == 3)
+				hazard_censor(h, &rest, now + n * PERIOD);
+			hazard_estimate(h, t);
+		}
+	}
+	return now;
+}
+
+/* Of a load that stays the same all is remembered; of one that changes what was seen last, until that is all again. */
+static void what_is_no_longer_true_is_forgotten(void **state)
+{
+	struct hazard *h = calloc(1, sizeof(*h));
+	struct class_tree *t = calloc(1, sizeof(*t));
+	const unsigned bin = hazard_bin(2 * PERIOD);
+	uint32_t now = 100000;
+
+	(void)state;
+	assert_non_null(h);
+	assert_non_null(t);
+	class_init(t);
+	hazard_init(h);
+	hazard_start(h, now);
+	now = live_through(h, t, now, 540, 60);		/* three hours */
+	assert_int_equal(h->used, 0);
+	assert_true(hazard_prob(h, 0, bin) > 0.58 && hazard_prob(h, 0, bin) < 0.62);
+	now = live_through(h, t, now, 60, 10);		/* twenty minutes */
+	assert_true(h->used > 0);
+	assert_true(hazard_prob(h, 0, bin) < 0.2);
+	assert_true(h->memory[0].prob[0][bin] > 0.5);
+	live_through(h, t, now, 4320, 10);		/* a day */
+	assert_true(hazard_prob(h, 0, bin) > 0.09 && hazard_prob(h, 0, bin) < 0.12);
+	free(t);
+	free(h);
+}
+
+/* At risk in a period is who was there, however long ago those came that nobody has heard of since. */
+static void who_came_long_ago_is_not_at_risk_again(void **state)
+{
+	const struct hazard_lot old = { .nr = 100, .weight = 65535, .birth = 0 };
+	struct hazard *h = calloc(1, sizeof(*h));
+	struct class_tree *t = calloc(1, sizeof(*t));
+	const unsigned young = hazard_bin(2 * PERIOD);
+
+	(void)state;
+	assert_non_null(h);
+	assert_non_null(t);
+	class_init(t);
+	hazard_init(h);
+	hazard_enter(h, &old);
+	hazard_advance(h, t, 100000);
+	hazard_estimate(h, t);
+	hazard_advance(h, t, 100000 + PERIOD);
+	hazard_count(h, t);
+	assert_true(h->fresh[0][young].now.risk == 0);
+	hazard_censor(h, &old, 100000 + PERIOD);
+	hazard_count(h, t);
+	assert_true(h->fresh[0][young].now.risk == 0);
 	free(t);
 	free(h);
 }
@@ -144,6 +222,8 @@ int main(void)
 		cmocka_unit_test(what_has_entered_is_counted_until_it_leaves),
 		cmocka_unit_test(estimates_of_late_entries_are_probabilities),
 		cmocka_unit_test(late_entries_tell_nothing_of_younger_ages),
+		cmocka_unit_test(what_is_no_longer_true_is_forgotten),
+		cmocka_unit_test(who_came_long_ago_is_not_at_risk_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
