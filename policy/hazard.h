@@ -68,7 +68,7 @@ struct hazard {
 	uint32_t slot_now;		/* of level 0, as last advanced */
 	uint8_t bin_of_slot[HAZARD_SLOTS_ALL];	/* of the ages there; HAZARD_BINS: nobody can be there */
 	uint32_t nr_known;		/* nodes with an index */
-	uint32_t next_note;
+	uint32_t next_note, estimated_note;	/* estimated_note: next_note at the last estimate */
 	struct hazard_note note[HAZARD_NOTES];
 	struct hazard_count nowhere;	/* what no note is about */
 	struct hazard_node node[CLASS_MAX];
@@ -135,7 +135,7 @@ void hazard_censor(struct hazard *h, const struct hazard_lot *lot, uint32_t now)
 void hazard_advance(struct hazard *h, const struct class_tree *t, uint32_t now);
 /* Nodes that are new since the last estimate go by that of their parents. */
 void hazard_adopt(struct hazard *h, const struct class_tree *t);
-/* Every five seconds: what was counted fades by that. */
+/* Every five seconds: what was counted fades by that, if anybody entered or came back. */
 void hazard_estimate(struct hazard *h, const struct class_tree *t);
 /* What came since the last estimate, of each node without those below it, to @h->fresh; nothing changes. */
 void hazard_count(struct hazard *h, const struct class_tree *t);

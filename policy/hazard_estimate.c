@@ -25,6 +25,7 @@
 #define PRIOR 0.05			/* of half an octave: hazard falls as 1/age, which orders as LRU does */
 #define SLACK 0.10			/* of the best score, for a longer memory */
 #define SCORE_KEEP 0.99			/* of scores, each period: eight minutes */
+#define TINY 1e-9			/* requests that are none: what fades for days would end in denormals, which are slow */
 
 static const struct {
 	double keep;			/* of counts, each period of five seconds */
@@ -133,7 +134,13 @@ static void choose(struct hazard *h)
 	h->used = m;
 }
 
-static void remember(struct hazard *h, unsigned m, uint32_t nr)
+static double faded(double x, double by)
+{
+	x *= by;
+	return x > -TINY && x < TINY ? 0 : x;
+}
+
+static void remember(struct hazard *h, unsigned m, double by, uint32_t nr)
 {
 	uint32_t i;
 	unsigned b;
@@ -142,8 +149,8 @@ static void remember(struct hazard *h, unsigned m, uint32_t nr)
 		for (b = 0; b < HAZARD_BINS; b++) {
 			struct hazard_sum *own = &h->memory[m].own[i][b];
 
-			own->events = memories[m].keep * own->events + h->fresh[i][b].now.events;
-			own->risk = memories[m].keep * own->risk + h->fresh[i][b].now.risk;
+			own->events = faded(own->events, by) + h->fresh[i][b].now.events;
+			own->risk = faded(own->risk, by) + h->fresh[i][b].now.risk;
 			h->sum[i][b] = *own;
 		}
 }
@@ -228,25 +235,33 @@ void hazard_adopt(struct hazard *h, const struct class_tree *t)
 	}
 }
 
+/* Has nobody entered or come back since the last estimate?  A night without requests is nothing to forget by. */
+static bool is_idle(const struct hazard *h)
+{
+	return h->next_note == h->estimated_note;
+}
+
 void hazard_estimate(struct hazard *h, const struct class_tree *t)
 {
+	const bool fades = !is_idle(h);
 	uint32_t i;
 	unsigned m;
 
 	hazard_count(h, t);
-	for (m = 0; m < HAZARD_MEMORIES; m++)
-		h->memory[m].score *= SCORE_KEEP;
+	for (m = 0; m < HAZARD_MEMORIES && fades; m++)
+		h->memory[m].score = faded(h->memory[m].score, SCORE_KEEP);
 	for (i = 0; i < t->nr; i++)
 		score(h, i);
 	choose(h);
 	for (m = 0; m < HAZARD_MEMORIES; m++) {
-		remember(h, m, t->nr);
+		remember(h, m, fades ? memories[m].keep : 1, t->nr);
 		for (i = t->nr; i-- > 1;)
 			add_to_parent(h, i, t->parent[i]);
 		for (i = 0; i < t->nr; i++)
 			probabilities(h, m, i, i ? h->memory[m].prob[t->parent[i]] : NULL);
 	}
 	forget_fresh(h, t->nr);
+	h->estimated_note = h->next_note;
 	for (i = 0; i < t->nr; i++)
 		index_of(h, i);
 	h->nr_known = t->nr;

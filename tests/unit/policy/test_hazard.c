@@ -215,6 +215,64 @@ static void who_came_long_ago_is_not_at_risk_again(void **state)
 	free(h);
 }
 
+/* Nobody asks for anything over night: in the morning it is known what was known in the evening. */
+static void nothing_is_forgotten_while_nobody_asks(void **state)
+{
+	struct hazard *h = calloc(1, sizeof(*h));
+	struct class_tree *t = calloc(1, sizeof(*t));
+	const unsigned bin = hazard_bin(2 * PERIOD);
+	uint32_t now = 100000;
+	double events, prob;
+
+	(void)state;
+	assert_non_null(h);
+	assert_non_null(t);
+	class_init(t);
+	hazard_init(h);
+	hazard_start(h, now);
+	now = live_through(h, t, now, 540, 60);
+	now = live_through(h, t, now, 60, 10);
+	hazard_estimate(h, t);
+	events = h->memory[3].own[0][bin].events;
+	prob = hazard_prob(h, 0, bin);
+	assert_true(events > 0 && h->used > 0);
+	for (unsigned period = 0; period < 12 * 720; period++) {
+		now += PERIOD;
+		hazard_advance(h, t, now);
+		hazard_estimate(h, t);
+	}
+	assert_true(h->memory[3].own[0][bin].events == events);
+	assert_true(hazard_prob(h, 0, bin) > prob * 0.999 && hazard_prob(h, 0, bin) < prob * 1.001);
+	free(t);
+	free(h);
+}
+
+/* A class that nobody has been in for days fades to nothing at all, and not to numbers that are slow to compute with. */
+static void what_has_faded_is_nothing(void **state)
+{
+	const struct hazard_lot once = { .nr = 10, .weight = 65535, .birth = 100000, .node = 1 };
+	struct hazard *h = calloc(1, sizeof(*h));
+	struct class_tree *t = calloc(1, sizeof(*t));
+	uint32_t now = 100000;
+
+	(void)state;
+	assert_non_null(h);
+	assert_non_null(t);
+	class_init(t);
+	hazard_init(h);
+	hazard_start(h, now);
+	assert_int_equal(class_child(t, 0, 1), 1);
+	hazard_adopt(h, t);
+	hazard_enter(h, &once);
+	hazard_event(h, &once, now + 10);
+	live_through(h, t, now, 1600, 50);
+	assert_true(h->memory[0].own[1][0].events > 9.9);
+	assert_true(h->memory[3].own[1][0].events == 0 && h->memory[3].own[1][0].risk == 0);
+	assert_true(hazard_prob(h, 1, 0) > 0 && hazard_prob(h, 1, 0) <= 1);
+	free(t);
+	free(h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -224,6 +282,8 @@ int main(void)
 		cmocka_unit_test(late_entries_tell_nothing_of_younger_ages),
 		cmocka_unit_test(what_is_no_longer_true_is_forgotten),
 		cmocka_unit_test(who_came_long_ago_is_not_at_risk_again),
+		cmocka_unit_test(nothing_is_forgotten_while_nobody_asks),
+		cmocka_unit_test(what_has_faded_is_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
