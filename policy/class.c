@@ -105,17 +105,17 @@ uint16_t class_of(struct class_tree *t, unsigned uses, unsigned gap, uint32_t hi
 }
 
 /* The same descent below a node of their own: nothing tells more than this. */
-uint16_t class_left(struct class_tree *t, uint16_t node)
+uint16_t class_set_apart(struct class_tree *t, uint16_t node, enum class_apart why)
 {
 	uint32_t edge[CLASS_LEVELS];
 	unsigned nr = 0;
 	uint16_t n;
 
-	if (class_is_left(t, node))
+	if (class_is_apart(t, node))
 		return node;
 	for (n = node; n && nr < CLASS_LEVELS; n = t->parent[n])
 		edge[nr++] = t->edge[n];
-	n = class_child(t, 0, EDGE(CLASS_LEVEL_LEFT, 1));
+	n = class_child(t, 0, EDGE(CLASS_LEVEL_APART, (uint32_t)why));
 	while (nr)
 		n = class_child(t, n, edge[--nr]);
 	return n;

@@ -2,7 +2,7 @@
 /*
  * class.h - the back-off tree: which accesses are alike, coarse to fine
  *
- *   all -> left behind, or not -> uses so far -> stop reason -> request type -> output length -> turn
+ *   all -> left behind, partial, or neither -> uses so far -> stop reason -> request type -> output length -> turn
  *       -> the block's last gap -> many uses
  *
  * A hint that is missing is passed over, and costs only what it would have told.  A node is made when an
@@ -20,8 +20,14 @@
 #define CLASS_SLOTS (4 * CLASS_MAX)
 #define CLASS_ROWS 2048u
 #define CLASS_LEVEL_MANY 6u
-#define CLASS_LEVEL_LEFT 7u		/* above all others */
+#define CLASS_LEVEL_APART 7u		/* above all others: enum class_apart */
 #define CLASS_LEVELS 8u			/* no path is longer */
+
+/* Blocks that are hardly asked for again, for what they are. */
+enum class_apart {
+	CLASS_LEFT = 1,			/* the path above was used and went on elsewhere */
+	CLASS_PARTIAL,			/* the last of a prompt, with fewer tokens than fit: the next turn replaces it */
+};
 
 struct class_tree {
 	uint32_t nr;			/* nodes; 0 is the root, parents come before children */
@@ -46,15 +52,15 @@ static inline uint32_t class_first_edge(const struct class_tree *t, uint32_t n)
 	return t->edge[n];
 }
 
-/* Is it one of blocks used once, and not left behind? */
+/* Is it one of blocks used once, and not apart? */
 static inline bool class_is_first(const struct class_tree *t, uint32_t n)
 {
 	return class_first_edge(t, n) == 1;
 }
 
-static inline bool class_is_left(const struct class_tree *t, uint32_t n)
+static inline bool class_is_apart(const struct class_tree *t, uint32_t n)
 {
-	return class_first_edge(t, n) >> 8 == CLASS_LEVEL_LEFT;
+	return class_first_edge(t, n) >> 8 == CLASS_LEVEL_APART;
 }
 
 void class_init(struct class_tree *t);
@@ -72,8 +78,8 @@ uint16_t class_of(struct class_tree *t, unsigned uses, unsigned gap, uint32_t hi
 uint32_t class_row(struct class_tree *t, unsigned gap, uint32_t hints);
 uint16_t class_in_row(struct class_tree *t, uint32_t row, unsigned uses);
 
-/* That of a block of @node which was left behind: the path above it was used and went on elsewhere. */
-uint16_t class_left(struct class_tree *t, uint16_t node);
+/* That of a block of @node which is apart; what is so already stays where it is. */
+uint16_t class_set_apart(struct class_tree *t, uint16_t node, enum class_apart why);
 
 /* The node of (@parent, @edge), made when it is new; @parent if there is no room. */
 uint16_t class_child(struct class_tree *t, uint16_t parent, uint32_t edge);

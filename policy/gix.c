@@ -121,10 +121,12 @@ static void adopt(struct policy *p)
 	hazard_adopt(&p->hazard, &p->tree);
 }
 
-static uint16_t find_class(struct policy *p, unsigned uses, unsigned gap, uint32_t hints)
+static uint16_t find_class(struct policy *p, unsigned uses, unsigned gap, const struct pol_block *b)
 {
-	const uint16_t node = class_of(&p->tree, uses, gap, hints);
+	uint16_t node = class_of(&p->tree, uses, gap, b->hints);
 
+	if (b->is_partial)
+		node = class_set_apart(&p->tree, node, CLASS_PARTIAL);
 	if (p->tree.nr > p->hazard.nr_known)
 		adopt(p);
 	return node;
@@ -233,7 +235,7 @@ static void leave_behind(struct policy *p, uint32_t r)
 {
 	struct gix_run *n = &p->run[r];
 	const bool was_listed = n->bin < RUN_PARKED;
-	const uint16_t node = class_left(&p->tree, n->node);
+	const uint16_t node = class_set_apart(&p->tree, n->node, CLASS_LEFT);
 
 	if (n->node == node)
 		return;
@@ -335,7 +337,7 @@ static void gix_insert(struct policy *p, const struct pol_block *b, uint64_t now
 	if (!(p->value_min > 0))
 		p->value_min = body->value;
 	r = p->open;
-	if (r && p->run[r].tail == b->parent && p->run[r].uses == uses && p->run[r].last == p->now) {
+	if (r && !b->is_partial && p->run[r].tail == b->parent && p->run[r].uses == uses && p->run[r].last == p->now) {
 		n->run = r;
 		p->run[r].tail = b->id;
 		p->run[r].nr++;
@@ -351,7 +353,7 @@ static void gix_insert(struct policy *p, const struct pol_block *b, uint64_t now
 	p->run[r].nr = 1;
 	p->run[r].uses = uses;
 	p->run[r].last = p->now;
-	p->run[r].node = find_class(p, uses, gap, b->hints);
+	p->run[r].node = find_class(p, uses, gap, b);
 	p->open = r;
 	gix_list(p, r, false);
 }

@@ -9,6 +9,7 @@
 #ifndef POLICY_POLICY_H
 #define POLICY_POLICY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -41,6 +42,7 @@ struct pol_block {
 	uint32_t bytes;			/* > 0 */
 	uint32_t tokens;		/* in it, 0: not known */
 	uint32_t offset;		/* tokens before it */
+	bool is_partial;		/* known to hold fewer tokens than others of its path */
 	uint32_t hints;			/* hints.h, 0: none */
 	uint64_t key;			/* fingerprint, the same whenever this content comes back; 0: not known */
 };

@@ -125,11 +125,12 @@ static void take_victims(struct sim *s, uint64_t nr, uint64_t now_ns, bool spare
 
 static void insert_block(struct sim *s, const struct sim_request *q, uint32_t i)
 {
+	const uint32_t tokens = block_tokens(s->t, q, i);
 	const uint32_t b = s->t->chain[q->first + i], up = s->t->parent[b];
 	const pol_id_t id = s->free_slot[--s->nr_free];
 	const struct pol_block pb = {
 		.id = id, .parent = up ? s->slot_of[up] : 0, .bytes = s->block_bytes,
-		.tokens = block_tokens(s->t, q, i), .offset = i * s->t->block_tokens,
+		.tokens = tokens, .offset = i * s->t->block_tokens, .is_partial = tokens < s->t->block_tokens,
 		.hints = q->hints, .key = rand_mix(b),
 	};
 

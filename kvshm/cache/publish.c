@@ -32,7 +32,7 @@ void teach_insert(struct cache *c, blk_id_t id, uint32_t hints, uint64_t now_ns)
 	const uint32_t tokens = d->tokens || !e ? d->tokens : e->block_tokens;
 	struct pol_block b = { .id = id, .parent = d->parent, .bytes = slab_class_len(d->length),
 			       .tokens = tokens, .offset = d->depth * (e ? e->block_tokens : tokens),
-			       .hints = hints };
+			       .is_partial = e && tokens < e->block_tokens, .hints = hints };
 
 	memcpy(&b.key, &d->key, sizeof(b.key));
 	c->n.checksum_unknown += !(d->state & KVSHM_FLAG_CHECKSUM);

@@ -42,7 +42,7 @@ start_daemon "$dir" --set policy.name=gix && lines 0 'policy gix' && works && wa
 is $? 'a daemon that runs writes it down from time to time'
 stop_daemon "$dir"
 flip 90
-flip $((4 * 1024 * 1024 + 90))
+flip $(($(sed -n 's/^#define LEARNT_MAX (\([0-9]*\)u << 20).*/\1/p' kvshm/daemon/learnt.h) * 1024 * 1024 + 90))
 start_daemon "$dir" --set policy.name=gix && lines 1 'learns from nothing: the file policy is damaged' && grep -q 'warm: [1-9]' "$dir/log" && works
 is $? 'damage costs one line and the knowledge, not the content'
 stop_daemon "$dir"

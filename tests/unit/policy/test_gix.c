@@ -85,9 +85,9 @@ static void what_a_path_has_passed_by_is_of_a_class_of_its_own(void **state)
 	insert(p, 2, 1, 0);
 	insert(p, 3, 2, 0);
 	policy_gix.touch(p, 2, 0, 10 * SECOND);
-	assert_false(class_is_left(&p->tree, run_of(p, 3)->node));
+	assert_false(class_is_apart(&p->tree, run_of(p, 3)->node));
 	insert(p, 4, 2, 10 * SECOND);
-	assert_true(class_is_left(&p->tree, run_of(p, 3)->node));
+	assert_true(class_is_apart(&p->tree, run_of(p, 3)->node));
 	/* What else is known of it still counts. */
 	assert_int_equal(p->tree.edge[run_of(p, 3)->node], p->tree.edge[run_of(p, 4)->node]);
 	/* It is where a victim is looked for, and goes on in an ordinary class when somebody comes back for it. */
@@ -95,7 +95,32 @@ static void what_a_path_has_passed_by_is_of_a_class_of_its_own(void **state)
 	assert_int_equal(victim, 3);
 	policy_gix.restore(p, 3, 11 * SECOND);
 	policy_gix.touch(p, 3, 0, 12 * SECOND);
-	assert_false(class_is_left(&p->tree, run_of(p, 3)->node));
+	assert_false(class_is_apart(&p->tree, run_of(p, 3)->node));
+	policy_gix.destroy(p);
+}
+
+/* The last block of a prompt is hardly ever whole: a run and a class of its own from the start. */
+static void a_partial_block_is_of_a_class_of_its_own(void **state)
+{
+	const struct pol_block tail = { .id = 3, .parent = 2, .bytes = 1, .key = 3, .is_partial = true };
+	struct policy *p = make();
+	pol_id_t victim;
+
+	(void)state;
+	insert(p, 1, 0, 0);
+	insert(p, 2, 1, 0);
+	policy_gix.insert(p, &tail, 0);
+	assert_ptr_equal(run_of(p, 2), run_of(p, 1));
+	assert_ptr_not_equal(run_of(p, 3), run_of(p, 2));
+	assert_false(class_is_apart(&p->tree, run_of(p, 2)->node));
+	assert_true(class_is_apart(&p->tree, run_of(p, 3)->node));
+	/* Not that of what was left behind, which less is known of. */
+	insert(p, 4, 2, SECOND);
+	assert_int_equal(p->tree.edge[p->tree.parent[run_of(p, 3)->node]] & 255, CLASS_PARTIAL);
+	assert_int_equal(policy_gix.victims(p, 1, 2 * SECOND, &victim, 1, NULL, NULL), 1);
+	policy_gix.restore(p, victim, 2 * SECOND);
+	policy_gix.touch(p, 3, 0, 2 * SECOND);
+	assert_false(class_is_apart(&p->tree, run_of(p, 3)->node));
 	policy_gix.destroy(p);
 }
 
@@ -122,6 +147,7 @@ int main(void)
 		cmocka_unit_test(prefix_keeps_its_class_when_what_was_put_after_its_use_goes),
 		cmocka_unit_test(prefix_that_a_walk_left_behind_takes_the_class_of_what_hung_on_it),
 		cmocka_unit_test(what_a_path_has_passed_by_is_of_a_class_of_its_own),
+		cmocka_unit_test(a_partial_block_is_of_a_class_of_its_own),
 		cmocka_unit_test(what_many_paths_share_passes_nobody_by),
 	};
 
