@@ -110,6 +110,8 @@ static void score(struct hazard *h, uint32_t i)
 		const struct hazard_sum *now = &h->fresh[i][b].now;
 		double all = 0;
 
+		if (!now->events && !now->risk)
+			continue;
 		for (m = 0; m < HAZARD_MEMORIES; m++)
 			all += h->memory[m].prob[i][b];
 		for (m = 0; m < HAZARD_MEMORIES && all > 0; m++) {

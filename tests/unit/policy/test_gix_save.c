@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* kvshm-test: timeout=600 */
 /* test_gix_save.c - what was learnt survives a restart, and nothing else is taken for it */
 #include <setjmp.h>
 #include <stdarg.h>

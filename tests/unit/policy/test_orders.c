@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* kvshm-test: timeout=600 */
 /* test_orders.c - what every policy promises: victims exist, children before parents, pinned ones spared */
 #include <setjmp.h>
 #include <stdarg.h>

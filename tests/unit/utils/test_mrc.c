@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* kvshm-test: timeout=600 */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* kvshm-test: timeout=600 */
 /*
  * test_saved.c - prefill seconds saved on the recipe trace-a, where objects differ in what they are worth
  *

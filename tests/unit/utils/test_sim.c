@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* kvshm-test: timeout=600 */
 /* test_sim.c - the replay: bounds that no policy may break, and naive second implementations */
 #include <setjmp.h>
 #include <stdarg.h>
